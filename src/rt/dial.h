@@ -1,0 +1,52 @@
+/*
+ * Connecting: resolve, guard, race the addresses (happy eyeballs, RFC 8305), then TLS.
+ * Loop threads only.
+ * dial yields.
+ * On success the io is open and the caller's; on failure it is closed.
+ * -ERR_DNS, -ERR_CONNECT, -ERR_TLS, -ERR_FORBIDDEN, -ERR_TIMEOUT, -ERR_CANCELED; fault upstream.
+ */
+#ifndef WEIR_RT_DIAL_H
+#define WEIR_RT_DIAL_H
+
+#include "rt/addr.h"
+#include "rt/io.h"
+#include "rt/tls.h"
+
+/* Which addresses may be connected to, judged after DNS on the address itself. */
+struct dial_policy {
+    bool allow_loopback;
+    bool allow_private; /* also allows loopback */
+    /* Link-local (with the metadata services) and reserved addresses are always refused. */
+};
+
+/* An HTTP proxy that is asked for a tunnel (CONNECT). host.len 0 = none. */
+struct dial_proxy {
+    struct str host;
+    uint16_t port;
+    bool is_tls;
+    struct str authorization; /* value for Proxy-Authorization, or empty; a secret */
+};
+
+struct dial_target {
+    struct str host;
+    uint16_t port;
+    struct tls_context *tls; /* NULL = plain */
+    struct str tls_host;     /* for SNI and the check; empty = host */
+    struct dial_policy policy;
+    struct dial_proxy proxy; /* its address is the operator's word: the policy judges the target's
+                                literal, names are resolved by the proxy */
+};
+
+struct dial_timing {
+    int64_t dns_ns, connect_ns, tls_ns;
+};
+
+/*
+ * TCP_NODELAY is set. With several addresses the next is tried after 250 ms, families alternate,
+ * the first that connects wins. A target whose every address is refused gives -ERR_FORBIDDEN with
+ * the address in the message.
+ */
+YIELDS int dial(struct io *io, const struct dial_target *target, int64_t connect_deadline_ns,
+                int64_t tls_deadline_ns, struct dial_timing *timing);
+
+#endif

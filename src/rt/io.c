@@ -1,0 +1,302 @@
+#include "rt/io.h"
+
+#include <errno.h>
+
+#include "rt/sys.h"
+
+/* Runs on the loop's stack when the poller has news of the socket. */
+static void on_ready(struct pollable *p)
+{
+    struct io *io = CONTAINER_OF(p, struct io, pollable);
+    uint32_t events = p->ready;
+    p->ready = 0;
+    if ((events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0)
+        io->flags |= IO_READABLE;
+    if ((events & (EPOLLOUT | EPOLLHUP | EPOLLERR)) != 0)
+        io->flags |= IO_WRITABLE;
+    if ((events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0)
+        io->flags |= IO_HANGUP;
+    if ((events & (EPOLLHUP | EPOLLERR)) != 0)
+        io->flags |= IO_FAILED;
+    if (io->reader != NULL && (io->flags & IO_READABLE) != 0)
+        task_wake(io->reader);
+    if (io->writer != NULL && (io->flags & IO_WRITABLE) != 0)
+        task_wake(io->writer);
+    if (io->owner != NULL && (io->flags & IO_HANGUP) != 0)
+        task_cancel(io->owner, ERR_RESET);
+}
+
+int io_open(struct io *io, int fd)
+{
+    *io = (struct io){.flags = IO_WRITABLE};
+    int r = loop_watch(&io->pollable, fd, on_ready);
+    if (r < 0) {
+        sys_close(fd);
+        io->pollable.fd = -1;
+    }
+    return r;
+}
+
+bool io_is_open(const struct io *io)
+{
+    return io->pollable.fd >= 0;
+}
+
+static void forget(struct io *io)
+{
+    CHECK(io->reader == NULL && io->writer == NULL);
+    io->owner = NULL;
+    io->pollable.fd = -1;
+}
+
+void io_close(struct io *io)
+{
+    if (!io_is_open(io))
+        return;
+    if (io->layer != NULL)
+        io->layer->close(io);
+    io->layer = NULL;
+    /* Closing the descriptor takes it out of the poller: no EPOLL_CTL_DEL is needed. */
+    list_remove(&io->pollable.pending);
+    sys_close(io->pollable.fd);
+    forget(io);
+}
+
+void io_abort(struct io *io)
+{
+    if (!io_is_open(io))
+        return;
+    struct linger now = {.l_onoff = 1, .l_linger = 0};
+    sys_setsockopt(io->pollable.fd, SOL_SOCKET, SO_LINGER, &now, sizeof(now));
+    io_close(io);
+}
+
+int io_detach(struct io *io)
+{
+    if (io->layer != NULL)
+        return -1;
+    int fd = io->pollable.fd;
+    loop_unwatch(&io->pollable);
+    forget(io);
+    return fd;
+}
+
+/* A failed socket call as an error of ours; would-block is for the caller to sort out first. */
+static int socket_error(const char *what)
+{
+    switch (errno) {
+    case ECONNRESET:
+    case EPIPE:
+    case ENOTCONN:
+        return err_set(ERR_RESET, FAULT_NONE, "connection reset by peer");
+    case ETIMEDOUT:
+        return err_set(ERR_TIMEOUT, FAULT_NONE, "connection timed out");
+    default:
+        return err_set_errno(ERR_IO, FAULT_NONE, what);
+    }
+}
+
+ssize_t io_raw_recv(struct io *io, void *buf, size_t cap)
+{
+    if ((io->flags & IO_READABLE) == 0)
+        return 0;
+    ssize_t n = sys_recv(io->pollable.fd, buf, cap, 0);
+    if (n > 0) {
+        io->bytes_in += (uint64_t)n;
+        /* A short read has drained the socket, so no second call is needed to hear EAGAIN; but
+         * after a hang-up no further edge will come, so the end itself must still be read. */
+        if ((size_t)n < cap && (io->flags & IO_HANGUP) == 0)
+            io->flags &= ~(unsigned)IO_READABLE;
+        return n;
+    }
+    if (n == 0)
+        return err_set(ERR_CLOSED, FAULT_NONE, "connection closed by peer");
+    if (errno == EAGAIN || errno == EWOULDBLOCK) {
+        io->flags &= ~(unsigned)IO_READABLE;
+        return 0;
+    }
+    return socket_error("recv");
+}
+
+ssize_t io_raw_writev(struct io *io, const struct iovec *iov, int count)
+{
+    if ((io->flags & IO_WRITABLE) == 0)
+        return 0;
+    ssize_t n = sys_writev(io->pollable.fd, iov, count);
+    if (n >= 0) {
+        io->bytes_out += (uint64_t)n;
+        return n;
+    }
+    if (errno == EAGAIN || errno == EWOULDBLOCK) {
+        io->flags &= ~(unsigned)IO_WRITABLE;
+        return 0;
+    }
+    return socket_error("send");
+}
+
+YIELDS int io_wait_flag(struct io *io, enum io_flag flag, int64_t deadline_ns)
+{
+    struct task **waiter = flag == IO_READABLE ? &io->reader : &io->writer;
+    while ((io->flags & (unsigned)flag) == 0) {
+        CHECK(*waiter == NULL);
+        *waiter = task_self();
+        int r = task_park(deadline_ns);
+        *waiter = NULL;
+        if (r < 0)
+            return r;
+    }
+    return 0;
+}
+
+/* The layer's calls as one argument for on_loop_stack. */
+struct layer_call {
+    struct io *io;
+    char *out;
+    size_t cap;
+    const struct iovec *iov;
+    int count;
+    ssize_t result;
+};
+
+static void layer_recv(void *arg)
+{
+    struct layer_call *call = arg;
+    call->result = call->io->layer->recv(call->io, call->out, call->cap);
+}
+
+static void layer_writev(void *arg)
+{
+    struct layer_call *call = arg;
+    call->result = call->io->layer->writev(call->io, call->iov, call->count);
+}
+
+static void layer_flush(void *arg)
+{
+    struct layer_call *call = arg;
+    call->result = call->io->layer->flush(call->io);
+}
+
+ssize_t io_try_read(struct io *io, void *buf, size_t cap)
+{
+    if (io->layer == NULL)
+        return io_raw_recv(io, buf, cap);
+    struct layer_call call = {.io = io, .out = buf, .cap = cap};
+    on_loop_stack(layer_recv, &call);
+    return call.result;
+}
+
+ssize_t io_try_recv(struct io *io, struct str *out)
+{
+    char *scratch = loop_scratch();
+    ssize_t n = io_try_read(io, scratch, LOOP_SCRATCH_BYTES);
+    *out = str_n(scratch, n > 0 ? (size_t)n : 0);
+    return n;
+}
+
+YIELDS ssize_t io_read(struct io *io, void *buf, size_t cap, int64_t deadline_ns)
+{
+    for (;;) {
+        ssize_t n = io_try_read(io, buf, cap);
+        if (n != 0)
+            return n;
+        int r = io_wait_flag(io, IO_READABLE, deadline_ns);
+        if (r < 0)
+            return r;
+    }
+}
+
+YIELDS ssize_t io_recv(struct io *io, struct str *out, int64_t deadline_ns)
+{
+    ssize_t n = io_read(io, loop_scratch(), LOOP_SCRATCH_BYTES, deadline_ns);
+    *out = str_n(loop_scratch(), n > 0 ? (size_t)n : 0);
+    return n;
+}
+
+YIELDS int io_wait_readable(struct io *io, int64_t deadline_ns)
+{
+    if (io->layer != NULL && io->layer->has_pending(io))
+        return 0;
+    return io_wait_flag(io, IO_READABLE, deadline_ns);
+}
+
+ssize_t io_try_writev(struct io *io, const struct iovec *iov, int count)
+{
+    if (io->layer == NULL)
+        return io_raw_writev(io, iov, count);
+    struct layer_call call = {.io = io, .iov = iov, .count = count};
+    on_loop_stack(layer_writev, &call);
+    return call.result;
+}
+
+/* Moves past the n bytes that were taken; the number of parts that are left. */
+static int iov_advance(struct iovec **iov, int count, size_t n)
+{
+    while (count > 0 && n >= (*iov)->iov_len) {
+        n -= (*iov)->iov_len;
+        (*iov)++;
+        count--;
+    }
+    if (count > 0) {
+        (*iov)->iov_base = (char *)(*iov)->iov_base + n;
+        (*iov)->iov_len -= n;
+    }
+    return count;
+}
+
+/* Waits until a layer has given all it holds to the socket. */
+YIELDS static int flush_layer(struct io *io, int64_t deadline_ns)
+{
+    for (;;) {
+        struct layer_call call = {.io = io};
+        on_loop_stack(layer_flush, &call);
+        if (call.result <= 0)
+            return (int)call.result;
+        int r = io_wait_flag(io, IO_WRITABLE, deadline_ns);
+        if (r < 0)
+            return r;
+    }
+}
+
+YIELDS int io_writev(struct io *io, struct iovec *iov, int count, int64_t deadline_ns)
+{
+    enum { IOV_AT_ONCE = 1024 }; /* Linux's UIO_MAXIOV */
+    count = iov_advance(&iov, count, 0);
+    while (count > 0) {
+        ssize_t n = io_try_writev(io, iov, MIN(count, IOV_AT_ONCE));
+        if (n < 0)
+            return (int)n;
+        count = iov_advance(&iov, count, (size_t)n);
+        if (count == 0)
+            break;
+        if (n == 0) {
+            int r = io_wait_flag(io, IO_WRITABLE, deadline_ns);
+            if (r < 0)
+                return r;
+        }
+    }
+    return io->layer == NULL ? 0 : flush_layer(io, deadline_ns);
+}
+
+YIELDS int io_write(struct io *io, const void *bytes, size_t len, int64_t deadline_ns)
+{
+    struct iovec iov = {.iov_base = (void *)(uintptr_t)bytes, .iov_len = len};
+    return io_writev(io, &iov, 1, deadline_ns);
+}
+
+void io_watch_hangup(struct io *io, struct task *task)
+{
+    io->owner = task;
+    if (task != NULL && (io->flags & IO_HANGUP) != 0)
+        task_cancel(task, ERR_RESET);
+}
+
+bool io_is_hung_up(const struct io *io)
+{
+    return (io->flags & IO_HANGUP) != 0;
+}
+
+void io_shutdown_write(struct io *io)
+{
+    if (io_is_open(io))
+        sys_shutdown(io->pollable.fd, SHUT_WR);
+}

@@ -1,0 +1,55 @@
+/*
+ * TLS on an io: OpenSSL with a BIO over the io's raw calls, driven on the loop's stack.
+ * A context may be shared by threads for reading settings; make one per thread and snapshot.
+ * tls_connect and tls_accept yield; afterwards io_recv, io_writev and so on work as before.
+ * The session belongs to its io (io_close ends it); a context is counted by its sessions.
+ * -ERR_TLS with OpenSSL's reason (never key material), -ERR_TIMEOUT, -ERR_CANCELED, -ERR_RESET.
+ */
+#ifndef WEIR_RT_TLS_H
+#define WEIR_RT_TLS_H
+
+#include "rt/io.h"
+
+struct tls_context;
+
+struct tls_client_settings {
+    const char *ca_file;   /* PEM; NULL = the system's store */
+    const char *cert_file; /* client certificate, PEM chain; NULL = none */
+    const char *key_file;
+    bool offer_h2; /* ALPN h2 before http/1.1 */
+};
+
+struct tls_server_settings {
+    const char *cert_file; /* PEM chain */
+    const char *key_file;
+    const char *client_ca_file; /* asks for and requires a client certificate; NULL = none */
+    bool offer_h2;
+};
+
+/*
+ * TLS 1.2 and up, no compression, no renegotiation, partial writes, released buffers, sessions
+ * resumed. Cheap: files are read when a handshake first needs them (the system's CA bundle takes
+ * tens of milliseconds: it is read once per process, on a helper thread). NULL = no memory.
+ */
+struct tls_context *tls_client_context_new(const struct tls_client_settings *settings);
+/* Reads its files at once; NULL with the error slot saying which file and why. */
+struct tls_context *tls_server_context_new(const struct tls_server_settings *settings);
+/* Checks that the client files can be loaded and fit together: 0 or -ERR_TLS / -ERR_IO. */
+int tls_client_settings_check(const struct tls_client_settings *settings);
+void tls_context_ref(struct tls_context *context);
+void tls_context_unref(struct tls_context *context);
+
+/* Handshake as a client: SNI (unless `host` is a literal) and host name check against `host`. */
+YIELDS int tls_connect(struct io *io, struct tls_context *context, struct str host,
+                       int64_t deadline_ns);
+/* Handshake as a server. Runs as RUN_HEAVY. */
+YIELDS int tls_accept(struct io *io, struct tls_context *context, int64_t deadline_ns);
+
+/* "h2", "http/1.1" or empty. Valid while the session lives. */
+struct str tls_alpn(const struct io *io);
+/* True when the handshake resumed an earlier session. */
+bool tls_is_resumed(const struct io *io);
+/* "TLSv1.3" for logs; empty without TLS. */
+struct str tls_version(const struct io *io);
+
+#endif
