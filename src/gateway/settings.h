@@ -1,0 +1,72 @@
+/*
+ * What the gateway is told to do, as plain data: the result of reading a config, whatever its
+ * syntax. The config's key table fills this in; nothing in here knows of YAML.
+ * Built by one thread, immutable afterwards.
+ * Nothing yields.
+ * Everything lives in `arena`, freed with settings_free.
+ * No errors here: the reader of the config reports them.
+ */
+#ifndef WEIR_GATEWAY_SETTINGS_H
+#define WEIR_GATEWAY_SETTINGS_H
+
+#include "base/arena.h"
+#include "base/log.h"
+#include "govern/keys.h"
+#include "http/client.h"
+#include "http/server.h"
+#include "provider/provider.h"
+#include "rt/addr.h"
+
+struct listener_settings {
+    struct net_addr addr;
+    struct str text; /* as written, for messages */
+    bool has_tls;
+    struct tls_server_settings tls;
+};
+
+enum auth_mode {
+    AUTH_MODE_KEYS, /* virtual keys; with no key configured: open on loopback only */
+    AUTH_MODE_NONE, /* open, written out by the operator */
+};
+
+/* A name that clients may ask for and the provider/model behind it. */
+struct alias_settings {
+    struct str name;
+    struct str target; /* "provider/model" */
+};
+
+struct timeout_settings { /* all in ns; 0 = none where that makes sense */
+    int64_t connect, tls, first_byte, stall, total;
+    int64_t client_header, client_body, client_idle, client_stall;
+    int64_t heartbeat; /* comment on a silent stream; 0 = never */
+    int64_t drain;
+};
+
+struct settings {
+    struct arena *arena;
+    struct str source; /* file name or "environment" */
+    struct listener_settings *listeners;
+    unsigned listener_count;
+    unsigned threads; /* 0 = one a core */
+    enum auth_mode auth;
+    struct virtual_key *keys;
+    unsigned key_count;
+    struct provider *providers;
+    unsigned provider_count;
+    struct alias_settings *aliases;
+    unsigned alias_count;
+    struct http_limits limits;
+    uint32_t json_depth;       /* default 128 */
+    uint64_t response_bytes;   /* largest buffered (non-stream) upstream answer; default 64 MiB */
+    uint64_t event_bytes;      /* largest event of a stream; default 16 MiB */
+    struct timeout_settings timeouts;
+    struct http_pool_settings pool;
+    const char *access_log;    /* path, "stdout", or NULL = off */
+    enum log_level log_level;
+    uint32_t metrics_series;   /* cap of label sets; default 2000 */
+    bool metrics_need_key;     /* default false on loopback */
+};
+
+void settings_free(struct settings *settings);
+
+#endif

@@ -1,0 +1,53 @@
+/*
+ * Metrics: per-thread counters and histograms, summed when they are read.
+ * metrics_init in the main thread; the rest on loop threads, metrics_write on any thread.
+ * Nothing yields.
+ * A series belongs to its thread and lives until the thread ends.
+ * Cannot fail: past the cap of label sets, and without memory, things count under "other".
+ */
+#ifndef WEIR_OBSERVE_METRICS_H
+#define WEIR_OBSERVE_METRICS_H
+
+#include "base/buf.h"
+#include "observe/record.h"
+#include "rt/loop.h"
+
+/* The label sets of all threads together are at most `series_max`. */
+void metrics_init(unsigned threads, unsigned series_max, int64_t start_wall_ns);
+/* On a loop thread, before its first request / when it ends. */
+void metrics_thread_init(struct loop *loop);
+void metrics_thread_fini(void);
+
+/* Requests being served, by operation. */
+void metrics_request_begin(struct str operation);
+/* Counts and times a settled request, and ends what metrics_request_begin began. */
+void metrics_request_end(const struct request_record *record);
+
+/* The inter-token gaps of one (operation, provider, model): found once a stream, used per event. */
+struct metrics_gaps;
+struct metrics_gaps *metrics_gaps(struct str operation, struct str provider, struct str model);
+void metrics_gap(struct metrics_gaps *gaps, int64_t gap_ns);
+
+/* What else happens, by a fixed name (a literal), e.g. "config_reload_ok", "log_dropped". */
+enum metrics_counter {
+    METRIC_CONFIG_RELOADS_OK,
+    METRIC_CONFIG_RELOADS_FAILED,
+    METRIC_OBSERVER_ERRORS,
+    METRIC_HEARTBEATS,
+    METRIC_UPSTREAM_CANCELLED,
+    METRIC_COUNTER_COUNT
+};
+void metrics_count(enum metrics_counter counter, uint64_t n);
+void metrics_set_generation(uint64_t generation, int64_t loaded_wall_ns);
+
+/*
+ * The whole page in the Prometheus text format 0.0.4, clean under `promtool check metrics`.
+ * OpenTelemetry GenAI names where they exist (gen_ai_client_token_usage,
+ * gen_ai_server_time_to_first_token_seconds, gen_ai_server_time_per_output_token_seconds,
+ * gen_ai_client_operation_duration_seconds with gen_ai_operation_name, gen_ai_provider_name,
+ * gen_ai_request_model, gen_ai_token_type, ...), weir_* otherwise; includes the http server's and
+ * pool's counters, loop lag, access-log drops, build info.
+ */
+void metrics_write(struct buf *out);
+
+#endif
