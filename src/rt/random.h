@@ -1,6 +1,6 @@
 /*
  * Random numbers: fast ones for ids, jitter and choices; the kernel's for secrets.
- * Per thread; random_fake makes this thread's sequence repeatable.
+ * Per thread; random_fake makes this thread's sequence repeatable (secrets always are real).
  * Nothing yields or owns anything.
  * random_secret aborts when the kernel has no randomness.
  * Ids are lower-case base32 without look-alikes.
