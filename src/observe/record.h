@@ -10,17 +10,7 @@
 #define WEIR_OBSERVE_RECORD_H
 
 #include "base/str.h"
-
-/* Token counts; -1 = not told. `input` includes cached tokens where input_includes_cached. */
-struct token_usage {
-    int64_t input, output, reasoning;
-    int64_t cache_read, cache_write_5m, cache_write_1h;
-    int64_t audio_input, audio_output, image_input;
-    bool input_includes_cached;
-    bool is_partial; /* the stream was cut: what was told until then */
-};
-#define TOKEN_USAGE_NONE                                                                   \
-    ((struct token_usage){-1, -1, -1, -1, -1, -1, -1, -1, -1, false, false})
+#include "dialect/usage.h"
 
 struct request_record {
     int64_t start_wall_ns;

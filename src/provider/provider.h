@@ -74,7 +74,8 @@ struct provider {
     struct str env_key;     /* environment variable that enables it without a config */
     struct str env_base_url;
     struct http_headers headers; /* sent with every request */
-    struct str *models;          /* ids it offers, for bare names and /v1/models; may be empty */
+    struct str *models; /* what it offers: ids, or globs such as gpt-*; for bare names, and ids for
+                           /v1/models; may be empty */
     unsigned model_count;
     struct provider_quirks quirks;
     struct str docs_url;

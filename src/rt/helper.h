@@ -19,7 +19,7 @@ void helper_stop(void);
  * cancelled meanwhile (then it returns -ERR_CANCELED after the end). Where helper_start was not
  * called, fn runs here, on the loop's stack. */
 YIELDS int helper_run(void (*fn)(void *arg), void *arg);
-/* Fire and forget. */
+/* Fire and forget; where helper_start was not called, fn runs here. */
 int helper_post(void (*fn)(void *arg), void *arg);
 
 #endif

@@ -56,8 +56,9 @@ void io_close(struct io *io)
     if (io->layer != NULL)
         io->layer->close(io);
     io->layer = NULL;
-    /* Closing the descriptor takes it out of the poller: no EPOLL_CTL_DEL is needed. */
-    list_remove(&io->pollable.pending);
+    /* Closing alone takes a descriptor out of the poller only when no other process has a copy:
+     * a child between fork and exec would leave us with events for an io that is gone. */
+    loop_unwatch(&io->pollable);
     sys_close(io->pollable.fd);
     forget(io);
 }

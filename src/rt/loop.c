@@ -1,5 +1,6 @@
 #include "rt/loop.h"
 
+#include <sched.h>
 #include <sys/epoll.h>
 
 #include "base/mem.h"
@@ -87,6 +88,8 @@ static void on_mail_bell(struct pollable *p)
 
 void loop_post(struct loop *loop, struct mail *mail)
 {
+    /* The mail may be what ends the loop: loop_free waits until nobody is in here any more. */
+    atomic_fetch_add_explicit(&loop->posting, 1, memory_order_relaxed);
     struct mail *head = atomic_load_explicit(&loop->mailbox, memory_order_relaxed);
     do {
         mail->next = head;
@@ -97,13 +100,16 @@ void loop_post(struct loop *loop, struct mail *mail)
         uint64_t one = 1;
         (void)!sys_write(loop->mail_bell.fd, &one, sizeof(one));
     }
+    atomic_fetch_sub_explicit(&loop->posting, 1, memory_order_release);
 }
 
 void loop_stop(struct loop *loop)
 {
+    atomic_fetch_add_explicit(&loop->posting, 1, memory_order_relaxed);
     atomic_store_explicit(&loop->is_stopping, true, memory_order_release);
     uint64_t one = 1;
     (void)!sys_write(loop->mail_bell.fd, &one, sizeof(one));
+    atomic_fetch_sub_explicit(&loop->posting, 1, memory_order_release);
 }
 
 int loop_watch(struct pollable *p, int fd, pollable_fn *fn)
@@ -180,6 +186,8 @@ void loop_free(struct loop *loop)
 {
     CHECK(loop == current);
     CHECK(loop->task_count == 0);
+    while (atomic_load_explicit(&loop->posting, memory_order_acquire) != 0)
+        sched_yield();
     if (loop->mail_bell.fd >= 0)
         sys_close(loop->mail_bell.fd);
     if (loop->epoll_fd >= 0)

@@ -59,6 +59,7 @@ struct loop_stats {
     atomic_int_fast64_t lag_max_ns;    /* longest time from ready to run since the last read */
     _Atomic(const char *) running;     /* name of the task that runs, or NULL */
     atomic_int_fast64_t load;          /* what the accept hand-off compares: open connections */
+    atomic_int_fast64_t load_incoming; /* handed over by other threads and not yet arrived */
 };
 
 /* Makes the loop of the calling thread. `index` is its number from 0. NULL with the error slot set
@@ -77,7 +78,8 @@ struct loop_stats *loop_stats(struct loop *loop);
 
 /* Any thread: ends loop_run after the current turn. */
 void loop_stop(struct loop *loop);
-/* Any thread: sends mail. Order between two posts of one thread is kept. */
+/* Any thread: sends mail. Order between two posts of one thread is kept. Mail that has not been
+ * read when the loop stops is lost: who posts must have ended before. */
 void loop_post(struct loop *loop, struct mail *mail);
 
 /* The time at the start of the turn or of the last wake-up; good for deadlines, not for measuring

@@ -38,6 +38,7 @@ struct loop {
     char *scratch;
     struct pollable mail_bell;
     _Atomic(struct mail *) mailbox; /* newest first; taken whole and reversed */
+    atomic_uint posting;            /* threads that are in loop_post or loop_stop */
     atomic_bool is_stopping;
     struct loop_stats stats;
 };

@@ -227,7 +227,7 @@ int task_yield(void)
     struct task *task = self_for_wait();
     if (!is_cancelled(task))
         go_through_queue(task);
-    return is_cancelled(task) ? canceled(task) : 0;
+    return task_check_cancel();
 }
 
 int task_set_class(enum run_class run_class)
@@ -268,6 +268,12 @@ void task_cancel(struct task *task, enum err_code reason)
 enum err_code task_cancel_reason(const struct task *task)
 {
     return task->cancel_reason;
+}
+
+int task_check_cancel(void)
+{
+    const struct task *task = self_for_wait();
+    return is_cancelled(task) ? canceled(task) : 0;
 }
 
 void task_cancel_clear(struct task *task)

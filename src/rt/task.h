@@ -59,6 +59,8 @@ void task_wake(struct task *task);
 void task_cancel(struct task *task, enum err_code reason);
 /* 0 when not cancelled. */
 enum err_code task_cancel_reason(const struct task *task);
+/* What a wait would say now: 0, or -ERR_CANCELED with the error slot set. Does not wait. */
+int task_check_cancel(void);
 /* Between the two, waits ignore cancellation (last words to a peer, giving things back). Nests. */
 void task_shield(void);
 void task_unshield(void);
