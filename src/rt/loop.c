@@ -118,8 +118,7 @@ int loop_watch(struct pollable *p, int fd, pollable_fn *fn)
     p->fn = fn;
     p->ready = 0;
     list_init(&p->pending);
-    struct epoll_event event = {.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET,
-                                .data.ptr = p};
+    struct epoll_event event = {.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET, .data.ptr = p};
     if (sys_epoll_ctl(current->epoll_fd, EPOLL_CTL_ADD, fd, &event) < 0)
         return err_set_errno(ERR_IO, FAULT_GATEWAY, "epoll_ctl");
     return 0;
