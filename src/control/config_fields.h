@@ -1,0 +1,33 @@
+/*
+ * The set functions of the key table: fields whose values are more than plain typing can say.
+ * The thread that reads a config.
+ * Nothing yields.
+ * What they store lives in the arena.
+ * Each returns NULL, or what was expected (never the value itself: it may be a secret).
+ */
+#ifndef WEIR_CONTROL_CONFIG_FIELDS_H
+#define WEIR_CONTROL_CONFIG_FIELDS_H
+
+#include "control/config_keys.h"
+
+/* struct listener_settings */
+config_set_fn config_set_listen_address;
+config_set_fn config_set_listen_tls;
+
+/* struct virtual_key */
+config_set_fn config_set_key_name;
+config_set_fn config_set_key_hash;
+config_set_fn config_set_key_value;
+
+/* struct provider */
+config_set_fn config_set_base_url;
+config_set_fn config_set_path_chat;
+config_set_fn config_set_path_completions;
+config_set_fn config_set_path_models;
+/* For keys that the reader looks at by itself. */
+config_set_fn config_ignore;
+
+/* struct settings */
+config_set_fn config_set_access_log;
+
+#endif

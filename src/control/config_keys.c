@@ -1,0 +1,391 @@
+#include "control/config_keys.h"
+
+#include "control/config_fields.h"
+#include "gateway/settings.h"
+
+/* Where a field lies. */
+#define FIELD(type, member) .offset = offsetof(type, member), .width = sizeof(((type *)0)->member)
+/* An array with its count beside it. */
+#define ARRAY(type, member, counter)                                        \
+    .offset = offsetof(type, member), .width = sizeof(((type *)0)->member), \
+    .count_offset = offsetof(type, counter), .stride = sizeof(*((type *)0)->member)
+#define SECTION(table)                             \
+    {                                              \
+        .keys = (table), .count = ARRAY_LEN(table) \
+    }
+
+#define KIB INT64_C(1024)
+#define MIB (1024 * KIB)
+#define GIB (1024 * MIB)
+#define MINUTE_NS (60 * NS_PER_SEC)
+#define DAY_NS (24 * 60 * MINUTE_NS)
+
+/* --- listen ---------------------------------------------------------------------------------- */
+
+static const struct config_key listener_tls_keys[] = {
+    {"cert_file", CONFIG_PATH, FIELD(struct listener_settings, tls.cert_file), .is_required = true,
+     .help = "certificate chain, PEM, the server's own first", .example = "tls/fullchain.pem"},
+    {"key_file", CONFIG_PATH, FIELD(struct listener_settings, tls.key_file), .is_required = true,
+     .help = "private key of the certificate, PEM", .example = "tls/privkey.pem"},
+    {"client_ca_file", CONFIG_PATH, FIELD(struct listener_settings, tls.client_ca_file),
+     .help = "certificate authorities of clients, PEM",
+     .detail = "When it is set, a client must present a certificate that one of them has signed.",
+     .example = "tls/clients.pem"},
+};
+static const struct config_section listener_tls = SECTION(listener_tls_keys);
+
+static const struct config_key listener_keys[] = {
+    {"address", CONFIG_STRING, .set = config_set_listen_address, .is_required = true,
+     .help = "address and port",
+     .detail = "`127.0.0.1:8080`, `[::1]:8080`, `0.0.0.0:8080`; a port alone listens on "
+               "127.0.0.1. Port 0 takes a free one (see `weir run --print-port`). A host name "
+               "other than `localhost` is not accepted.",
+     .example = "0.0.0.0:8080"},
+    {"tls", CONFIG_SECTION, .section = &listener_tls, .set = config_set_listen_tls,
+     .help = "serve HTTPS instead of HTTP",
+     .detail = "The files are read at start and again at every reload."},
+};
+static const struct config_section listener = {
+    .keys = listener_keys, .count = ARRAY_LEN(listener_keys), .shorthand = "address"};
+
+/* --- keys ------------------------------------------------------------------------------------ */
+
+static const struct config_key key_keys[] = {
+    {"name", CONFIG_STRING, FIELD(struct virtual_key, name), .set = config_set_key_name,
+     .is_required = true, .help = "name of the key in logs and metrics",
+     .detail = "Letters, digits, `.`, `_` and `-`, at most 64; unique.", .example = "web-team"},
+    {"hash", CONFIG_STRING, .set = config_set_key_hash,
+     .help = "SHA-256 of the key, as `weir keys hash` prints it",
+     .detail = "Either this or `value`. A hash in the file means that who reads the file cannot "
+               "use the key.",
+     .example = "sha256:2c26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae"},
+    {"value", CONFIG_SECRET, .set = config_set_key_value,
+     .help = "the key itself, best from the environment or a file",
+     .detail = "Either this or `hash`. At least 8 characters. weir keeps only its hash.",
+     .example = "${WEB_TEAM_KEY}"},
+    {"models", CONFIG_STRINGS, ARRAY(struct virtual_key, models, model_count),
+     .fallback_note = "all", .help = "models that the key may ask for",
+     .detail = "Names with `*` for any run of characters, compared with the name that the client "
+               "writes and with the `provider/model` behind it.",
+     .example = "[\"openai/gpt-4o*\", \"fast\"]"},
+    {"expires", CONFIG_TIME, FIELD(struct virtual_key, expires_wall_ns), .fallback_note = "never",
+     .help = "when the key stops working",
+     .detail = "A time like `2027-01-31T18:00:00Z` (RFC 3339), or a date, meaning its first "
+               "moment in UTC.",
+     .example = "2027-01-31"},
+    {"disabled", CONFIG_BOOL, FIELD(struct virtual_key, is_disabled), .fallback = "false",
+     .help = "refuse the key without removing it"},
+};
+static const struct config_section key = SECTION(key_keys);
+
+/* --- providers ------------------------------------------------------------------------------- */
+
+static const struct config_key provider_auth_keys[] = {
+    {"kind", CONFIG_ENUM, FIELD(struct provider, auth), .names = provider_auth_names,
+     .fallback = "bearer", .help = "how the credential travels",
+     .detail = "`bearer`: in `Authorization: Bearer`; `header`: in the header `name`; `query`: "
+               "in the query parameter `name`; `none`: no credential is sent."},
+    {"name", CONFIG_STRING, FIELD(struct provider, auth_header),
+     .help = "header or query parameter that carries the key", .example = "x-api-key"},
+};
+static const struct config_section provider_auth = SECTION(provider_auth_keys);
+
+static const struct config_key provider_path_keys[] = {
+    {"chat", CONFIG_STRING, FIELD(struct provider, paths[OPERATION_CHAT]),
+     .set = config_set_path_chat, .help = "path of chat completions",
+     .example = "/chat/completions"},
+    {"completions", CONFIG_STRING, FIELD(struct provider, paths[OPERATION_COMPLETIONS]),
+     .set = config_set_path_completions, .help = "path of text completions",
+     .example = "/completions"},
+    {"models", CONFIG_STRING, FIELD(struct provider, paths[OPERATION_MODELS]),
+     .set = config_set_path_models, .help = "path of the model list", .example = "/models"},
+};
+static const struct config_section provider_paths = SECTION(provider_path_keys);
+
+static const struct config_key provider_tls_keys[] = {
+    {"ca_file", CONFIG_PATH, FIELD(struct provider, ca_file), .fallback_note = "the system's",
+     .help = "certificate authorities to trust for this provider, PEM",
+     .example = "tls/internal-ca.pem"},
+    {"cert_file", CONFIG_PATH, FIELD(struct provider, client_cert_file),
+     .help = "client certificate chain to present, PEM", .example = "tls/weir.pem"},
+    {"key_file", CONFIG_PATH, FIELD(struct provider, client_key_file),
+     .help = "private key of the client certificate, PEM", .example = "tls/weir-key.pem"},
+};
+static const struct config_section provider_tls = SECTION(provider_tls_keys);
+
+static const struct config_key provider_quirk_keys[] = {
+    {"stream_usage", CONFIG_ENUM, FIELD(struct provider, quirks.stream_usage),
+     .names = provider_stream_usage_names, .fallback_note = "the first",
+     .help = "whether a stream's token usage must be asked for",
+     .detail = "`on_request`: it comes when `stream_options.include_usage` asks for it; `always`: "
+               "it comes unasked; `no_option`: the provider refuses the option, so weir never "
+               "sends it."},
+    {"ends_without_done", CONFIG_BOOL, FIELD(struct provider, quirks.ends_without_done),
+     .fallback = "false", .help = "its streams end without `[DONE]`"},
+    {"usage_is_cumulative", CONFIG_BOOL, FIELD(struct provider, quirks.usage_is_cumulative),
+     .fallback = "false", .help = "every chunk carries a growing usage: the last one counts"},
+    {"total_includes_reasoning", CONFIG_BOOL,
+     FIELD(struct provider, quirks.total_includes_reasoning), .fallback = "false",
+     .help = "total_tokens counts reasoning tokens that completion_tokens leaves out"},
+    {"reasoning_field", CONFIG_STRING, FIELD(struct provider, quirks.reasoning_field),
+     .help = "field of a message or delta that holds the model's reasoning",
+     .example = "reasoning_content"},
+    {"refused_params", CONFIG_STRINGS,
+     ARRAY(struct provider, quirks.refused_params, quirks.refused_param_count),
+     .help = "request parameters that the provider refuses", .example = "[logit_bias]"},
+};
+static const struct config_section provider_quirks = SECTION(provider_quirk_keys);
+
+static const struct config_key provider_keys[] = {
+    {"enabled", CONFIG_BOOL, .set = config_ignore, .fallback_note = "true",
+     .help = "`false` leaves the provider out",
+     .detail = "The simulated provider `sim` is always there unless it is switched off so."},
+    {"catalogue", CONFIG_STRING, .set = config_ignore, .fallback_note = "the provider's own name",
+     .help = "row of the built-in catalogue to start from",
+     .detail = "What the row says holds unless it is written here. So a second account of a known "
+               "provider is `openai-eu: {catalogue: openai, api_key: ...}`.",
+     .example = "openai"},
+    {"title", CONFIG_STRING, FIELD(struct provider, title), .help = "name for people"},
+    {"dialect", CONFIG_ENUM, FIELD(struct provider, dialect), .names = provider_dialect_names,
+     .fallback_note = "the first", .help = "API that the provider speaks"},
+    {"base_url", CONFIG_STRING, FIELD(struct provider, base_url), .set = config_set_base_url,
+     .help = "where the API is",
+     .detail = "`http://` or `https://`, host, and the part of the path that all operations "
+               "share. Needed for a provider that is not in the catalogue.",
+     .example = "https://llm.internal.example/v1"},
+    {"api_key", CONFIG_SECRET, FIELD(struct provider, api_key),
+     .fallback_note = "the environment variable of the catalogue row",
+     .help = "the provider's credential",
+     .detail = "Without it the variable that the catalogue names for this provider is used "
+               "(`OPENAI_API_KEY` for `openai`), unless `base_url` is written as well: a key is "
+               "never sent to another place than its provider's just because it was lying there.",
+     .example = "${OPENAI_API_KEY}"},
+    {"auth", CONFIG_SECTION, .section = &provider_auth, .help = "how the credential is sent"},
+    {"headers", CONFIG_PAIRS, FIELD(struct provider, headers),
+     .help = "headers to send with every request",
+     .detail = "Values are treated as secrets: they are never shown.",
+     .example = "{OpenAI-Organization: org-123}"},
+    {"models", CONFIG_STRINGS, ARRAY(struct provider, models, model_count),
+     .help = "models that the provider offers",
+     .detail = "A client may ask for one of them by its bare name, and `GET /v1/models` lists "
+               "them. With `*` for any run of characters.",
+     .example = "[gpt-4o, gpt-4o-mini]"},
+    {"paths", CONFIG_SECTION, .section = &provider_paths, .fallback_note = "the dialect's",
+     .help = "paths of the operations, after base_url",
+     .detail = "When one is written, those that are not written (here or in the catalogue) are "
+               "not offered by the provider; an empty one is not offered either."},
+    {"tls", CONFIG_SECTION, .section = &provider_tls, .help = "certificates for this provider"},
+    {"allow_private", CONFIG_BOOL, FIELD(struct provider, allow_private), .fallback = "false",
+     .help = "let its host name lead to private and loopback addresses",
+     .detail = "An address or `localhost` written in `base_url` needs no permission. Link-local "
+               "addresses, among them the metadata services of clouds, are never connected to."},
+    {"proxy", CONFIG_SECRET, FIELD(struct provider, proxy_url),
+     .fallback_note = "`HTTPS_PROXY` and `NO_PROXY` of the environment",
+     .help = "HTTP proxy to reach it through", .example = "http://proxy.internal.example:3128"},
+    {"quirks", CONFIG_SECTION, .section = &provider_quirks,
+     .help = "how its API differs from its dialect"},
+    {"simulated", CONFIG_BOOL, FIELD(struct provider, is_simulated), .fallback = "false",
+     .help = "answer inside weir, without a model and without the network",
+     .detail = "Every answer says that it is simulated. For tests and first steps."},
+    {"env_key", CONFIG_STRING, FIELD(struct provider, env_key),
+     .help = "environment variable with the credential",
+     .detail = "Set in the catalogue. Without a config file, the variable switches the provider "
+               "on.",
+     .example = "OPENAI_API_KEY"},
+    {"env_base_url", CONFIG_STRING, FIELD(struct provider, env_base_url),
+     .help = "environment variable with another base URL",
+     .detail = "Set in the catalogue; read only when weir runs without a config file.",
+     .example = "OPENAI_BASE_URL"},
+    {"docs_url", CONFIG_STRING, FIELD(struct provider, docs_url),
+     .help = "where the provider documents its API"},
+};
+const struct config_section config_provider = {.keys = provider_keys,
+                                               .count = ARRAY_LEN(provider_keys),
+                                               .name_offset = offsetof(struct provider, name),
+                                               .element = "provider"};
+
+/* --- models ---------------------------------------------------------------------------------- */
+
+static const struct config_key alias_keys[] = {
+    {"target", CONFIG_STRING, FIELD(struct alias_settings, target), .is_required = true,
+     .help = "what answers, as `provider/model`", .example = "openai/gpt-4o-mini"},
+};
+static const struct config_section alias = {.keys = alias_keys,
+                                            .count = ARRAY_LEN(alias_keys),
+                                            .shorthand = "target",
+                                            .name_offset = offsetof(struct alias_settings, name),
+                                            .element = "model"};
+
+/* --- limits ---------------------------------------------------------------------------------- */
+
+static const struct config_key limit_keys[] = {
+    {"request_body", CONFIG_SIZE, FIELD(struct settings, limits.body_bytes), .min = KIB, .max = GIB,
+     .fallback = "32MiB", .help = "largest request body, decompressed",
+     .detail = "A larger one is answered with 413."},
+    {"request_headers", CONFIG_SIZE, FIELD(struct settings, limits.head_bytes), .min = KIB,
+     .max = MIB, .fallback = "64KiB", .help = "largest request line and headers together",
+     .detail = "More is answered with 431. The same bound holds for the heads of providers' "
+               "answers."},
+    {"request_target", CONFIG_SIZE, FIELD(struct settings, limits.target_bytes), .min = 256,
+     .max = MIB, .fallback = "16KiB", .help = "longest path and query",
+     .detail = "A longer one is answered with 414."},
+    {"header_count", CONFIG_INTEGER, FIELD(struct settings, limits.header_count), .min = 8,
+     .max = 4096, .fallback = "128", .help = "most headers of a message"},
+    {"trailers", CONFIG_SIZE, FIELD(struct settings, limits.trailer_bytes), .min = 256, .max = MIB,
+     .fallback = "8KiB", .help = "largest trailers after a chunked body"},
+    {"chunk_extensions", CONFIG_SIZE, FIELD(struct settings, limits.chunk_ext_bytes), .min = 0,
+     .max = MIB, .fallback = "1KiB", .help = "most bytes of chunk extensions in a body"},
+    {"pipelined", CONFIG_SIZE, FIELD(struct settings, limits.pipeline_bytes), .min = KIB,
+     .max = 16 * MIB, .fallback = "64KiB",
+     .help = "most bytes read ahead of the request being served"},
+    {"json_depth", CONFIG_INTEGER, FIELD(struct settings, json_depth), .min = 8, .max = 1024,
+     .fallback = "128", .help = "deepest nesting of a JSON body",
+     .detail = "A deeper one is answered with 400."},
+    {"response_body", CONFIG_SIZE, FIELD(struct settings, response_bytes), .min = KIB,
+     .max = 4 * GIB, .fallback = "64MiB", .help = "largest answer of a provider, not streamed",
+     .detail = "A larger one is answered with 502."},
+    {"stream_event", CONFIG_SIZE, FIELD(struct settings, event_bytes), .min = KIB, .max = GIB,
+     .fallback = "16MiB", .help = "largest event of a provider's stream"},
+};
+static const struct config_section limits = SECTION(limit_keys);
+
+/* --- timeouts -------------------------------------------------------------------------------- */
+
+static const struct config_key timeout_keys[] = {
+    {"connect", CONFIG_DURATION, FIELD(struct settings, timeouts.connect), .min = NS_PER_MS,
+     .max = 10 * MINUTE_NS, .fallback = "5s", .help = "resolving a provider's name and connecting"},
+    {"tls", CONFIG_DURATION, FIELD(struct settings, timeouts.tls), .min = NS_PER_MS,
+     .max = 10 * MINUTE_NS, .fallback = "10s", .help = "TLS handshake with a provider"},
+    {"first_byte", CONFIG_DURATION, FIELD(struct settings, timeouts.first_byte), .min = NS_PER_MS,
+     .max = DAY_NS, .fallback = "10m", .help = "from the request's last byte to the answer's first",
+     .detail = "A model that thinks before it answers needs all of this when the answer is not "
+               "streamed."},
+    {"stall", CONFIG_DURATION, FIELD(struct settings, timeouts.stall), .min = NS_PER_MS,
+     .max = DAY_NS, .fallback = "5m", .help = "longest silence inside a provider's answer"},
+    {"total", CONFIG_DURATION, FIELD(struct settings, timeouts.total), .min = 0, .max = DAY_NS,
+     .fallback = "1h", .help = "a request from beginning to end; `0s` = no bound"},
+    {"client_header", CONFIG_DURATION, FIELD(struct settings, timeouts.client_header),
+     .min = NS_PER_MS, .max = 10 * MINUTE_NS, .fallback = "10s",
+     .help = "from a request's first byte to the end of its headers"},
+    {"client_body", CONFIG_DURATION, FIELD(struct settings, timeouts.client_body), .min = NS_PER_MS,
+     .max = DAY_NS, .fallback = "30s", .help = "longest silence inside a request's body"},
+    {"client_idle", CONFIG_DURATION, FIELD(struct settings, timeouts.client_idle), .min = NS_PER_MS,
+     .max = DAY_NS, .fallback = "75s",
+     .help = "how long a client's connection may lie idle between requests"},
+    {"client_stall", CONFIG_DURATION, FIELD(struct settings, timeouts.client_stall),
+     .min = NS_PER_MS, .max = DAY_NS, .fallback = "60s",
+     .help = "how long a client may take nothing of its answer before it is cut off"},
+    {"heartbeat", CONFIG_DURATION, FIELD(struct settings, timeouts.heartbeat), .min = 0,
+     .max = DAY_NS, .fallback = "15s",
+     .help = "a comment is sent on a stream that is silent for so long; `0s` = never",
+     .detail = "It keeps proxies between weir and the client from cutting a stream while the "
+               "model thinks."},
+    {"drain", CONFIG_DURATION, FIELD(struct settings, timeouts.drain), .min = 0, .max = DAY_NS,
+     .fallback = "30s", .help = "how long requests may go on after SIGTERM or an upgrade",
+     .detail = "What is not finished then is ended with an error event."},
+};
+static const struct config_section timeouts = SECTION(timeout_keys);
+
+/* --- pool, log, metrics ---------------------------------------------------------------------- */
+
+static const struct config_key pool_keys[] = {
+    {"idle_per_provider", CONFIG_INTEGER, FIELD(struct settings, pool.idle_per_origin), .min = 0,
+     .max = 100000, .fallback = "128", .is_restart = true,
+     .help = "most idle connections kept per provider and thread"},
+    {"idle_total", CONFIG_INTEGER, FIELD(struct settings, pool.idle_total), .min = 0, .max = 100000,
+     .fallback = "1024", .is_restart = true, .help = "most idle connections kept per thread"},
+    {"idle_timeout", CONFIG_DURATION, FIELD(struct settings, pool.idle_timeout_ns),
+     .min = NS_PER_MS, .max = DAY_NS, .fallback = "60s", .is_restart = true,
+     .help = "how long an idle connection is kept"},
+};
+static const struct config_section pool = SECTION(pool_keys);
+
+static const char *const log_levels[] = {"debug", "info", "warn", "error", NULL};
+
+static const struct config_key log_keys[] = {
+    {"access", CONFIG_STRING, FIELD(struct settings, access_log), .set = config_set_access_log,
+     .fallback = "stdout", .help = "where the line of each request goes",
+     .detail = "`stdout`, `stderr`, `off`, or the path of a file, relative to the config file's "
+               "folder. SIGUSR1 opens the file anew after a rotation.",
+     .example = "/var/log/weir/access.log"},
+    {"level", CONFIG_ENUM, FIELD(struct settings, log_level), .names = log_levels,
+     .fallback = "info", .help = "least important diagnostic line that is written"},
+};
+static const struct config_section log_section = SECTION(log_keys);
+
+static const struct config_key metrics_keys[] = {
+    {"max_series", CONFIG_INTEGER, FIELD(struct settings, metrics_series), .min = 16,
+     .max = 1000000, .fallback = "2000", .is_restart = true,
+     .help = "most label sets of all metrics",
+     .detail = "What comes after that is counted under `other`."},
+    {"require_key", CONFIG_BOOL, FIELD(struct settings, metrics_need_key),
+     .fallback_note = "true when keys are configured and weir listens on more than loopback",
+     .help = "`GET /metrics` asks for a key like any other request"},
+};
+static const struct config_section metrics = SECTION(metrics_keys);
+
+/* --- the whole ------------------------------------------------------------------------------- */
+
+static const char *const auth_modes[] = {"keys", "none", NULL};
+
+static const struct config_key root_keys[] = {
+    {"listen", CONFIG_LIST, ARRAY(struct settings, listeners, listener_count), .section = &listener,
+     .fallback_note = "127.0.0.1:8080", .help = "where clients connect",
+     .detail = "Each entry is an address, or a mapping with the keys below. Entries that came or "
+               "went are opened and closed on reload.",
+     .example = "[\"127.0.0.1:8080\"]"},
+    {"threads", CONFIG_INTEGER, FIELD(struct settings, threads), .min = 1, .max = 512,
+     .fallback_note = "one for each processor that weir may use", .is_restart = true,
+     .help = "threads that serve requests"},
+    {"auth", CONFIG_ENUM, FIELD(struct settings, auth), .names = auth_modes, .fallback = "keys",
+     .help = "who may use the gateway",
+     .detail = "`keys`: clients present one of `keys`; while none is configured weir is open, "
+               "and listens on loopback only. `none`: anyone who can connect."},
+    {"keys", CONFIG_LIST, ARRAY(struct settings, keys, key_count), .section = &key,
+     .help = "virtual keys that clients present"},
+    {"providers", CONFIG_MAP, ARRAY(struct settings, providers, provider_count),
+     .section = &config_provider, .help = "model APIs to call",
+     .detail = "A name that is in the catalogue needs nothing but a credential: `openai: "
+               "{api_key: ...}`, or `openai:` alone when `OPENAI_API_KEY` is set. Names are made "
+               "of lower-case letters, digits, `.`, `_` and `-`.",
+     .example = "{openai: {api_key: \"${OPENAI_API_KEY}\"}}"},
+    {"models", CONFIG_MAP, ARRAY(struct settings, aliases, alias_count), .section = &alias,
+     .help = "names that clients may ask for, and what is behind them",
+     .detail = "Each entry is `name: provider/model`.", .example = "{fast: openai/gpt-4o-mini}"},
+    {"limits", CONFIG_SECTION, .section = &limits, .help = "bounds on what peers may send"},
+    {"timeouts", CONFIG_SECTION, .section = &timeouts, .help = "how long anything may take"},
+    {"pool", CONFIG_SECTION, .section = &pool, .help = "idle connections to providers"},
+    {"log", CONFIG_SECTION, .section = &log_section, .help = "what is written where"},
+    {"metrics", CONFIG_SECTION, .section = &metrics, .help = "`GET /metrics`"},
+};
+const struct config_section config_root = SECTION(root_keys);
+
+const struct config_key *config_key_find(const struct config_section *section, struct str name)
+{
+    for (uint32_t i = 0; i < section->count; i++) {
+        if (str_eq(str_c(section->keys[i].name), name))
+            return &section->keys[i];
+    }
+    return NULL;
+}
+
+const char *config_type_name(enum config_type type)
+{
+    static const char *const names[CONFIG_TYPE_COUNT] = {
+        [CONFIG_STRING] = "string",
+        [CONFIG_SECRET] = "secret",
+        [CONFIG_PATH] = "path",
+        [CONFIG_BOOL] = "boolean",
+        [CONFIG_INTEGER] = "integer",
+        [CONFIG_DURATION] = "duration",
+        [CONFIG_SIZE] = "size",
+        [CONFIG_ENUM] = "one of",
+        [CONFIG_TIME] = "time",
+        [CONFIG_STRINGS] = "list of strings",
+        [CONFIG_PAIRS] = "mapping of names to secrets",
+        [CONFIG_SECTION] = "mapping",
+        [CONFIG_LIST] = "list",
+        [CONFIG_MAP] = "mapping of names",
+    };
+    return names[type];
+}
