@@ -1,0 +1,204 @@
+#include "gateway/exchange.h"
+
+#include "base/clock.h"
+#include "gateway/operation.h"
+#include "observe/access_log.h"
+#include "rt/random.h"
+
+void exchange_answer_header(struct exchange *ex, struct str name, struct str value)
+{
+    if (value.ptr != NULL && http_value_is_safe(value))
+        http_headers_add(&ex->answer, ex->arena, name, value);
+}
+
+void exchange_add_own_headers(struct exchange *ex)
+{
+    const struct request_record *rec = &ex->record;
+    exchange_answer_header(ex, STR("x-weir-request-id"), rec->request_id);
+    if (ex->upstream == NULL)
+        return;
+    struct str target[] = {rec->provider, STR("/"), rec->model};
+    exchange_answer_header(ex, STR("x-weir-target"),
+                           arena_concat(ex->arena, target, ARRAY_LEN(target)));
+    if (rec->route.len > 0)
+        exchange_answer_header(ex, STR("x-weir-route"), rec->route);
+    if (rec->attempts > 0)
+        exchange_answer_header(ex, STR("x-weir-attempts"),
+                               arena_printf(ex->arena, "%u", rec->attempts));
+    if (rec->is_simulated)
+        exchange_answer_header(ex, STR("x-weir-simulated"), STR("true"));
+    exchange_wait_begins(ex); /* what follows is the client's time */
+    exchange_answer_header(ex, STR("x-weir-overhead-us"),
+                           arena_printf(ex->arena, "%lld", (long long)(ex->own_ns / NS_PER_US)));
+}
+
+void exchange_wait_begins(struct exchange *ex)
+{
+    if (ex->since_ns != 0)
+        ex->own_ns += clock_mono_ns() - ex->since_ns;
+    ex->since_ns = 0;
+}
+
+void exchange_wait_ended(struct exchange *ex)
+{
+    ex->since_ns = clock_mono_ns();
+}
+
+/* Identify: method and path say which operation this is, in which dialect. */
+YIELDS static int identify(struct exchange *ex)
+{
+    struct http_request *http = ex->http;
+    struct str allow;
+    ex->operation =
+        operation_find(http->method, http->path, &ex->path_tail, &allow, ex->arena);
+    if (ex->operation != NULL) {
+        ex->record.operation = str_c(ex->operation->name);
+        ex->record.dialect = str_c(ex->operation->dialect);
+        return 0;
+    }
+    if (allow.len == 0) {
+        refuse(ex, REFUSE_PATH, STR_EMPTY,
+               "Unknown request URL: %.*s %.*s. weir serves POST /v1/chat/completions, POST "
+               "/v1/completions, GET /v1/models, GET /v1/models/{id}, /healthz, /readyz and "
+               "/metrics.",
+               STR_ARG(http->method_name), STR_ARG(http->path));
+        return -ERR_INVALID;
+    }
+    exchange_answer_header(ex, STR("Allow"), allow);
+    refuse(ex, REFUSE_METHOD, STR_EMPTY, "Method %.*s is not allowed for %.*s; use %.*s.",
+           STR_ARG(http->method_name), STR_ARG(http->path), STR_ARG(allow));
+    return -ERR_INVALID;
+}
+
+/* The client's credential in any carrier that SDKs of this dialect use. */
+static struct str client_credential(const struct http_headers *headers)
+{
+    static const struct str carriers[] = {STR_INIT("api-key"), STR_INIT("x-api-key")};
+    struct str value = http_headers_get(headers, STR("Authorization"));
+    if (str_istarts(value, STR("Bearer ")))
+        return str_trim(str_skip(value, 7));
+    for (size_t i = 0; i < ARRAY_LEN(carriers); i++) {
+        value = http_headers_get(headers, carriers[i]);
+        if (value.len > 0)
+            return str_trim(value);
+    }
+    return STR_EMPTY;
+}
+
+YIELDS static int authenticate(struct exchange *ex)
+{
+    const struct snapshot *shared = ex->ts->shared;
+    bool is_metrics = str_eq(ex->record.operation, STR("metrics"));
+    bool needs_key = ex->operation->needs_key || (is_metrics && ex->settings->metrics_need_key);
+    if (!needs_key || shared->is_open)
+        return 0;
+    struct str credential = client_credential(&ex->http->headers);
+    const struct virtual_key *key = NULL;
+    enum key_verdict verdict =
+        key_table_check(shared->keys, credential, ex->record.start_wall_ns, &key);
+    ex->key = key;
+    if (key != NULL)
+        ex->record.key_name = key->name;
+    switch (verdict) {
+    case KEY_OK:
+        return 0;
+    case KEY_MISSING:
+        refuse(ex, REFUSE_KEY_MISSING, STR_EMPTY,
+               "You didn't provide an API key. Send it as 'Authorization: Bearer KEY'.");
+        break;
+    case KEY_EXPIRED:
+        refuse(ex, REFUSE_KEY_EXPIRED, STR_EMPTY, "This API key ('%.*s') has expired.",
+               STR_ARG(ex->record.key_name));
+        break;
+    case KEY_DISABLED:
+        refuse(ex, REFUSE_KEY_DISABLED, STR_EMPTY, "This API key ('%.*s') is disabled.",
+               STR_ARG(ex->record.key_name));
+        break;
+    case KEY_UNKNOWN:
+        refuse(ex, REFUSE_KEY_UNKNOWN, STR_EMPTY,
+               "Incorrect API key provided. It is not one of the keys of this gateway.");
+        break;
+    }
+    return -ERR_INVALID;
+}
+
+static struct str client_ip(struct exchange *ex)
+{
+    char text[NET_ADDR_TEXT_BYTES];
+    return arena_dup(ex->arena, str_c(net_addr_format(&ex->http->peer, false, text)));
+}
+
+static void begin(struct exchange *ex)
+{
+    struct http_request *http = ex->http;
+    memcpy(ex->request_id, "req_", 4);
+    random_id(ex->request_id + 4, REQUEST_ID_LEN - 4);
+    ex->start_ns = http->start_ns;
+    ex->since_ns = http->start_ns;
+    ex->record = (struct request_record){
+        .start_wall_ns = clock_wall_ns(),
+        .request_id = str_n(ex->request_id, REQUEST_ID_LEN),
+        .client_ip = client_ip(ex),
+        .method = http->method_name,
+        .path = http->path,
+        .operation = STR("unknown"),
+        .outcome = STR("ok"),
+        .connect_ns = -1,
+        .upstream_ns = -1,
+        .ttft_ns = -1,
+        .generation = ex->ts->shared->generation,
+        .usage = TOKEN_USAGE_NONE,
+    };
+}
+
+/* After the last byte left: what happened goes to the metrics and the log. */
+static void settle(struct exchange *ex)
+{
+    struct http_request *http = ex->http;
+    struct request_record *rec = &ex->record;
+    int64_t now_ns = clock_mono_ns();
+    if (ex->has_call) {
+        if (ex->call.sent_ns > 0)
+            rec->upstream_ns = now_ns - ex->call.sent_ns;
+        http_call_finish(&ex->call);
+    }
+    http_request_watch_hangup(http, NULL);
+    buf_fini(&ex->body);
+    if (!http->is_complete && task_cancel_reason(ex->task) == ERR_RESET)
+        rec->outcome = STR("client_gone");
+    else if (!http->is_complete && str_eq(rec->outcome, STR("ok")))
+        rec->outcome = STR("client_gone");
+    if (str_eq(rec->outcome, STR("client_gone"))) {
+        rec->usage.is_partial = true;
+        if (ex->has_call)
+            metrics_count(METRIC_UPSTREAM_CANCELLED, 1);
+    }
+    rec->status = http->status;
+    rec->total_ns = now_ns - ex->start_ns;
+    rec->overhead_ns = ex->own_ns;
+    rec->bytes_in = http->body_bytes_in;
+    rec->bytes_out = http->body_bytes_out;
+    metrics_request_end(rec);
+    access_log_write(rec);
+    thread_snapshot_release(ex->ts);
+}
+
+YIELDS void gateway_handle(struct http_request *r, void *ctx)
+{
+    struct gateway_thread *thread = ctx;
+    struct exchange *ex = ARENA_NEW(r->arena, struct exchange);
+    if (ex == NULL)
+        return;
+    ex->http = r;
+    ex->arena = r->arena;
+    ex->task = task_self();
+    ex->thread = thread;
+    ex->ts = thread_snapshot_hold(thread);
+    ex->settings = ex->ts->shared->settings;
+    begin(ex);
+    int verdict = identify(ex);
+    metrics_request_begin(ex->record.operation);
+    if (verdict == 0 && authenticate(ex) == 0)
+        ex->operation->run(ex);
+    settle(ex);
+}

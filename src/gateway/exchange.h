@@ -1,0 +1,73 @@
+/*
+ * One request on its way through the house: exchange.c reads like the table in the architecture.
+ * The task of the request alone touches its exchange.
+ * Phases that wait are tagged YIELDS.
+ * The exchange lives in the request's arena; the body and the call are given back in settle.
+ * A phase returns 0 to go on, or a negative code after it has answered (refuse).
+ */
+#ifndef WEIR_GATEWAY_EXCHANGE_H
+#define WEIR_GATEWAY_EXCHANGE_H
+
+#include "dialect/openai_chat/request.h"
+#include "gateway/refusal.h"
+#include "gateway/snapshot.h"
+#include "observe/metrics.h"
+#include "observe/record.h"
+
+struct operation;
+
+enum { REQUEST_ID_LEN = 24 };
+
+struct exchange {
+    struct http_request *http;
+    struct arena *arena;
+    struct task *task;
+    struct gateway_thread *thread;
+    struct thread_snapshot *ts;
+    const struct settings *settings;
+    const struct operation *operation;
+    struct str path_tail; /* what a path pattern's '*' stands for */
+    const struct virtual_key *key; /* NULL = open */
+
+    struct buf body;      /* as the client sent it, decoded; given back when no attempt needs it */
+    struct openai_request scanned;
+    struct str asked;     /* model as asked for, unescaped */
+    struct plan_target target;
+    const struct upstream *upstream;
+    struct str upstream_path; /* and query; may hold a credential: never logged */
+    struct json_edit edits[4]; /* what is spliced into the body */
+    unsigned edit_count;
+    bool strips_usage; /* the usage chunk was asked for by us and is not for the client */
+
+    struct http_call call;
+    bool has_call;
+    struct http_timeouts timeouts;
+    struct http_headers answer; /* headers of the answer to the client */
+
+    int64_t start_ns;     /* = http->start_ns */
+    int64_t since_ns;     /* when the last wait for a peer ended; 0 while one is on */
+    int64_t own_ns;       /* time spent in here before that */
+    struct request_record record;
+    char request_id[REQUEST_ID_LEN];
+};
+
+/* Adds a header to the answer; without memory it is left out (never a broken answer). */
+void exchange_answer_header(struct exchange *ex, struct str name, struct str value);
+/* x-weir-request-id, x-weir-target and the like: before the head leaves. */
+void exchange_add_own_headers(struct exchange *ex);
+
+/* Around waits for a peer, so that overhead is what is spent in here alone. */
+void exchange_wait_begins(struct exchange *ex);
+void exchange_wait_ended(struct exchange *ex);
+
+/* Phases, in order. */
+YIELDS int exchange_read_body(struct exchange *ex);
+YIELDS int exchange_scan(struct exchange *ex);
+YIELDS int exchange_plan(struct exchange *ex);
+YIELDS int exchange_attempt(struct exchange *ex);
+YIELDS void exchange_relay(struct exchange *ex);
+
+/* Operations that are no inference: each answers and returns. */
+typedef void operation_fn(struct exchange *ex);
+
+#endif

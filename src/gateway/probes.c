@@ -1,0 +1,37 @@
+#include "gateway/probes.h"
+
+#include "gateway/exchange.h"
+
+YIELDS static void answer(struct exchange *ex, unsigned status, struct str type, struct str body)
+{
+    exchange_answer_header(ex, STR("Content-Type"), type);
+    exchange_answer_header(ex, STR("Cache-Control"), STR("no-store"));
+    exchange_answer_header(ex, STR("x-weir-request-id"), ex->record.request_id);
+    http_respond(ex->http, status, &ex->answer, body);
+}
+
+YIELDS void probe_health(struct exchange *ex)
+{
+    answer(ex, 200, STR("application/json"), STR("{\"status\":\"ok\"}\n"));
+}
+
+YIELDS void probe_ready(struct exchange *ex)
+{
+    if (gateway_is_draining())
+        answer(ex, 503, STR("application/json"), STR("{\"status\":\"draining\"}\n"));
+    else if (!ex->ts->shared->is_usable)
+        answer(ex, 503, STR("application/json"), STR("{\"status\":\"no usable target\"}\n"));
+    else
+        answer(ex, 200, STR("application/json"), STR("{\"status\":\"ready\"}\n"));
+}
+
+YIELDS void probe_metrics(struct exchange *ex)
+{
+    struct buf page = BUF_INIT;
+    metrics_write(&page);
+    if (buf_ok(&page))
+        answer(ex, 200, STR("text/plain; version=0.0.4; charset=utf-8"), buf_str(&page));
+    else
+        refuse(ex, REFUSE_NO_MEMORY, STR_EMPTY, "The gateway is out of memory; try again.");
+    buf_fini(&page);
+}

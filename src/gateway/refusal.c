@@ -1,0 +1,117 @@
+#include "gateway/refusal.h"
+
+#include "dialect/openai_chat/error.h"
+#include "gateway/exchange.h"
+
+static const struct refusal_row rows[REFUSAL_COUNT] = {
+    [REFUSE_PATH] = {404, "invalid_request_error", "unknown_url", "client_error"},
+    [REFUSE_METHOD] = {405, "invalid_request_error", "method_not_allowed", "client_error"},
+    [REFUSE_KEY_MISSING] = {401, "invalid_request_error", "missing_api_key", "client_error"},
+    [REFUSE_KEY_UNKNOWN] = {401, "invalid_request_error", "invalid_api_key", "client_error"},
+    [REFUSE_KEY_EXPIRED] = {401, "invalid_request_error", "expired_api_key", "client_error"},
+    [REFUSE_KEY_DISABLED] = {401, "invalid_request_error", "disabled_api_key", "client_error"},
+    [REFUSE_MODEL_FORBIDDEN] = {403, "invalid_request_error", "model_not_allowed", "client_error"},
+    [REFUSE_MODEL_UNKNOWN] = {404, "invalid_request_error", "model_not_found", "client_error"},
+    [REFUSE_MODEL_AMBIGUOUS] = {400, "invalid_request_error", "model_ambiguous", "client_error"},
+    [REFUSE_OPERATION] = {400, "invalid_request_error", "operation_not_offered", "client_error"},
+    [REFUSE_DIALECT] = {400, "invalid_request_error", "dialect_not_supported", "client_error"},
+    [REFUSE_BODY] = {400, "invalid_request_error", "invalid_body", "client_error"},
+    [REFUSE_BODY_TOO_LARGE] = {413, "invalid_request_error", "body_too_large", "client_error"},
+    [REFUSE_BODY_ENCODING] = {415, "invalid_request_error", "bad_content_encoding",
+                              "client_error"},
+    [REFUSE_BODY_TIMEOUT] = {408, "invalid_request_error", "body_timeout", "client_error"},
+    [REFUSE_NO_MEMORY] = {503, "server_error", "overloaded", "gateway_error"},
+    [REFUSE_DRAINING] = {503, "server_error", "shutting_down", "gateway_error"},
+    [REFUSE_UPSTREAM_CONNECT] = {502, "server_error", "upstream_unreachable", "upstream_error"},
+    [REFUSE_UPSTREAM_FORBIDDEN] = {502, "server_error", "upstream_address_forbidden",
+                                   "gateway_error"},
+    [REFUSE_UPSTREAM_TLS] = {502, "server_error", "upstream_tls", "upstream_error"},
+    [REFUSE_UPSTREAM_TIMEOUT] = {504, "server_error", "upstream_timeout", "upstream_error"},
+    [REFUSE_UPSTREAM_BROKEN] = {502, "server_error", "upstream_broken", "upstream_error"},
+    [REFUSE_UPSTREAM_LIMIT] = {502, "server_error", "upstream_too_large", "upstream_error"},
+    [REFUSE_UPSTREAM_ERROR] = {502, "server_error", "upstream_error", "upstream_error"},
+    [REFUSE_INTERNAL] = {500, "server_error", "internal_error", "gateway_error"},
+};
+
+const struct refusal_row *refusal_row(enum refusal refusal)
+{
+    CHECK(refusal < REFUSAL_COUNT);
+    return &rows[refusal];
+}
+
+enum refusal refusal_of_upstream(int code)
+{
+    switch (code < 0 ? -code : code) {
+    case ERR_DNS:
+    case ERR_CONNECT:
+        return REFUSE_UPSTREAM_CONNECT;
+    case ERR_FORBIDDEN:
+        return REFUSE_UPSTREAM_FORBIDDEN;
+    case ERR_TLS:
+        return REFUSE_UPSTREAM_TLS;
+    case ERR_TIMEOUT:
+        return REFUSE_UPSTREAM_TIMEOUT;
+    case ERR_LIMIT:
+        return REFUSE_UPSTREAM_LIMIT;
+    case ERR_NOMEM:
+        return REFUSE_NO_MEMORY;
+    case ERR_CANCELED:
+        return REFUSE_DRAINING;
+    default:
+        return REFUSE_UPSTREAM_BROKEN;
+    }
+}
+
+void refusal_note(struct exchange *ex, enum refusal refusal, struct str message)
+{
+    const struct refusal_row *row = refusal_row(refusal);
+    ex->record.outcome = str_c(row->outcome);
+    ex->record.error = str_c(row->code);
+    ex->record.error_message = message;
+}
+
+/* Writes the whole answer; a failure to write is the client's hang-up and noted by settle. */
+YIELDS static void answer(struct exchange *ex, unsigned status, struct str body)
+{
+    exchange_answer_header(ex, STR("Content-Type"), STR("application/json"));
+    exchange_add_own_headers(ex);
+    http_respond(ex->http, status, &ex->answer, body);
+}
+
+YIELDS void refuse(struct exchange *ex, enum refusal refusal, struct str param,
+                   const char *format, ...)
+{
+    const struct refusal_row *row = refusal_row(refusal);
+    va_list args;
+    va_start(args, format);
+    struct str message = arena_vprintf(ex->arena, format, args);
+    va_end(args);
+    refusal_note(ex, refusal, message);
+    if (ex->http->status != 0)
+        return;
+    struct buf body = BUF_INIT;
+    openai_error_write(&body, str_c(row->type), param, str_c(row->code), message);
+    if (refusal == REFUSE_NO_MEMORY || refusal == REFUSE_DRAINING)
+        exchange_answer_header(ex, STR("Retry-After"), STR("1"));
+    answer(ex, row->status, buf_str(&body));
+    buf_fini(&body);
+}
+
+YIELDS void refuse_with_status(struct exchange *ex, unsigned status, enum refusal refusal,
+                               struct str body)
+{
+    refusal_note(ex, refusal, STR_EMPTY);
+    answer(ex, status, body);
+}
+
+struct str refusal_for_bad_http(struct arena *arena, unsigned status, const char *message,
+                                struct str *content_type)
+{
+    struct buf body = BUF_INIT;
+    *content_type = STR("application/json");
+    openai_error_write(&body, status >= 500 ? STR("server_error") : STR("invalid_request_error"),
+                       STR_EMPTY, STR("bad_http"), str_c(message));
+    struct str kept = arena_dup(arena, buf_str(&body));
+    buf_fini(&body);
+    return kept;
+}

@@ -1,0 +1,72 @@
+/*
+ * How the gateway itself says no: every reason once, with its status and its words.
+ * Loop threads.
+ * refuse yields (it writes the answer); refusal_write and refusal_for_bad_http do not.
+ * Texts live in the exchange's arena.
+ * Before the head is sent a refusal is a whole answer in the client's dialect; afterwards it is the
+ * dialect's error event (relay.h).
+ */
+#ifndef WEIR_GATEWAY_REFUSAL_H
+#define WEIR_GATEWAY_REFUSAL_H
+
+#include "base/buf.h"
+#include "rt/task.h"
+
+struct exchange;
+
+enum refusal {
+    REFUSE_PATH,           /* no such endpoint */
+    REFUSE_METHOD,         /* the endpoint has other methods */
+    REFUSE_KEY_MISSING,
+    REFUSE_KEY_UNKNOWN,
+    REFUSE_KEY_EXPIRED,
+    REFUSE_KEY_DISABLED,
+    REFUSE_MODEL_FORBIDDEN, /* the key may not use it */
+    REFUSE_MODEL_UNKNOWN,
+    REFUSE_MODEL_AMBIGUOUS,
+    REFUSE_OPERATION,      /* the provider does not offer this operation */
+    REFUSE_DIALECT,        /* the provider speaks another dialect */
+    REFUSE_BODY,           /* not the JSON that is asked for */
+    REFUSE_BODY_TOO_LARGE,
+    REFUSE_BODY_ENCODING,  /* Content-Encoding unknown or broken */
+    REFUSE_BODY_TIMEOUT,
+    REFUSE_NO_MEMORY,
+    REFUSE_DRAINING,       /* cut off by a shutdown */
+    REFUSE_UPSTREAM_CONNECT,
+    REFUSE_UPSTREAM_FORBIDDEN, /* the dial guard */
+    REFUSE_UPSTREAM_TLS,
+    REFUSE_UPSTREAM_TIMEOUT,
+    REFUSE_UPSTREAM_BROKEN, /* reset, early end, bytes that break HTTP */
+    REFUSE_UPSTREAM_LIMIT,  /* answer or event larger than the limit */
+    REFUSE_UPSTREAM_ERROR,  /* it answered with an error that cannot be passed on as it is */
+    REFUSE_INTERNAL,
+    REFUSAL_COUNT
+};
+
+struct refusal_row {
+    unsigned status;
+    const char *type; /* OpenAI's error.type */
+    const char *code; /* error.code: stable, for programs */
+    const char *outcome; /* of the record */
+};
+const struct refusal_row *refusal_row(enum refusal refusal);
+
+/*
+ * Answers with the refusal and notes it in the exchange's record. `param` names the field that is
+ * to be mended, or is empty. Once the head is sent it only notes it.
+ */
+YIELDS void refuse(struct exchange *ex, enum refusal refusal, struct str param,
+                   const char *format, ...) PRINTF_LIKE(4, 5);
+/* The same for a refusal whose status is told by somebody else (an error inside a 200). */
+YIELDS void refuse_with_status(struct exchange *ex, unsigned status, enum refusal refusal,
+                               struct str body);
+/* Notes the refusal in the record without answering. */
+void refusal_note(struct exchange *ex, enum refusal refusal, struct str message);
+/* Which refusal a failed call upstream is, from the error slot. */
+enum refusal refusal_of_upstream(int code);
+
+/* For http_server_settings: a request that is not HTTP gets this dialect's error too. */
+struct str refusal_for_bad_http(struct arena *arena, unsigned status, const char *message,
+                                struct str *content_type);
+
+#endif

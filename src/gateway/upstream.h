@@ -1,0 +1,32 @@
+/*
+ * A provider as one loop thread calls it: its origin with this thread's TLS context, and the parts
+ * of a request that do not change.
+ * Built and used on one loop thread; upstream_fini there too.
+ * Nothing yields.
+ * Strings live in the arena it was built with, which must outlive it.
+ * -ERR_INVALID / -ERR_NOMEM with the provider's name in the message.
+ */
+#ifndef WEIR_GATEWAY_UPSTREAM_H
+#define WEIR_GATEWAY_UPSTREAM_H
+
+#include "http/client.h"
+#include "provider/provider.h"
+
+struct upstream {
+    const struct provider *provider;
+    struct http_origin origin;
+    struct http_headers headers; /* credential and the row's own headers */
+};
+
+int upstream_init(struct upstream *upstream, struct arena *arena,
+                  const struct provider *provider, uint64_t generation);
+void upstream_fini(struct upstream *upstream);
+
+/*
+ * Path and query for an operation: "{model}" in the row's path becomes the model (percent-encoded);
+ * a credential that travels in the query is added. ptr NULL when out of memory.
+ */
+struct str upstream_target(const struct upstream *upstream, struct arena *arena,
+                           enum provider_operation operation, struct str model);
+
+#endif
