@@ -40,7 +40,7 @@ static bool add_edit(struct exchange *ex, struct json_edit edit)
 {
     CHECK(ex->edit_count < ARRAY_LEN(ex->edits));
     ex->edits[ex->edit_count++] = edit;
-    return edit.insert.ptr != NULL || edit.insert.len == 0;
+    return edit.insert.ptr != NULL;
 }
 
 YIELDS int exchange_scan(struct exchange *ex)
@@ -128,8 +128,7 @@ YIELDS int exchange_plan(struct exchange *ex)
     ex->record.model = plan.target.model;
     ex->record.route = plan.target.route;
     ex->record.is_simulated = ex->upstream->provider->is_simulated;
-    int r = check_may_use(ex);
-    return r < 0 ? r : check_target(ex);
+    return check_may_use(ex);
 }
 
 /* What goes upstream: the path, and what must differ in the body (model name, wish for usage). */
@@ -137,11 +136,17 @@ YIELDS static int prepare(struct exchange *ex)
 {
     const struct openai_request *request = &ex->scanned;
     bool is_ok = true;
+    int r = check_target(ex);
+    if (r < 0)
+        return r;
     if (!str_eq(ex->asked, ex->target.model))
         is_ok = add_edit(ex, openai_edit_model(request, ex->arena, ex->target.model));
     enum provider_stream_usage wish = ex->upstream->provider->quirks.stream_usage;
-    if (request->is_stream && !request->includes_usage && wish == STREAM_USAGE_ON_REQUEST) {
-        is_ok = is_ok && add_edit(ex, openai_edit_include_usage(request, ex->arena));
+    struct json_edit usage;
+    if (is_ok && request->is_stream && !request->includes_usage &&
+        wish == STREAM_USAGE_ON_REQUEST &&
+        openai_edit_include_usage(request, ex->arena, buf_str(&ex->body), &usage)) {
+        is_ok = add_edit(ex, usage);
         ex->strips_usage = true;
     }
     ex->upstream_path = upstream_target(ex->upstream, ex->arena, ex->operation->upstream,

@@ -12,6 +12,7 @@
 #include "base/buf.h"
 #include "rt/task.h"
 
+struct arena;
 struct exchange;
 
 enum refusal {

@@ -209,6 +209,10 @@ struct str upstream_target(const struct upstream *upstream, struct arena *arena,
         parts[2] = percent_encode(arena, model);
         parts[3] = str_skip(path, (size_t)at + sizeof(place) - 1);
         count = 4;
+    } else if (operation == OPERATION_MODELS && model.len > 0) {
+        parts[2] = STR("/");
+        parts[3] = percent_encode(arena, model);
+        count = 4;
     }
     if (p->auth == AUTH_QUERY && p->api_key.len > 0) {
         bool has_query = str_index(path, '?') >= 0;

@@ -23,8 +23,9 @@ int upstream_init(struct upstream *upstream, struct arena *arena,
 void upstream_fini(struct upstream *upstream);
 
 /*
- * Path and query for an operation: "{model}" in the row's path becomes the model (percent-encoded);
- * a credential that travels in the query is added. ptr NULL when out of memory.
+ * Path and query for an operation: "{model}" in the row's path becomes the model (percent-encoded),
+ * for OPERATION_MODELS a model that is given becomes one segment more; a credential that travels
+ * in the query is added. ptr NULL when out of memory.
  */
 struct str upstream_target(const struct upstream *upstream, struct arena *arena,
                            enum provider_operation operation, struct str model);
