@@ -248,7 +248,9 @@ YIELDS static int on_silence(struct relay *relay, int64_t now_ns)
 YIELDS static int relay_once(struct relay *relay)
 {
     struct exchange *ex = relay->ex;
-    struct iovec v[HTTP_PIECES_MAX];
+    /* One for the whole thread, not a kilobyte on the stack of each waiting stream: pieces last until
+     * the next wait anyway. */
+    static _Thread_local struct iovec v[HTTP_PIECES_MAX];
     struct http_pieces pieces = {.v = v};
     bool hit_deadline = false;
     int r = http_call_read(&ex->call, &pieces, next_deadline(relay, loop_now_ns()), &hit_deadline);
