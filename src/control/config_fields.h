@@ -24,8 +24,11 @@ config_set_fn config_set_base_url;
 config_set_fn config_set_path_chat;
 config_set_fn config_set_path_completions;
 config_set_fn config_set_path_models;
-/* For keys that the reader looks at by itself. */
+/* For keys that the reader looks at in the tree. */
+config_set_fn config_check_bool;
 config_set_fn config_ignore;
+/* A provider starts from its row of the catalogue. */
+config_begin_fn config_provider_begin;
 
 /* struct settings */
 config_set_fn config_set_access_log;

@@ -54,7 +54,7 @@ static const struct config_key key_keys[] = {
     {"name", CONFIG_STRING, FIELD(struct virtual_key, name), .set = config_set_key_name,
      .is_required = true, .help = "name of the key in logs and metrics",
      .detail = "Letters, digits, `.`, `_` and `-`, at most 64; unique.", .example = "web-team"},
-    {"hash", CONFIG_STRING, .set = config_set_key_hash,
+    {"hash", CONFIG_SECRET, .set = config_set_key_hash,
      .help = "SHA-256 of the key, as `weir keys hash` prints it",
      .detail = "Either this or `value`. A hash in the file means that who reads the file cannot "
                "use the key.",
@@ -115,7 +115,7 @@ static const struct config_section provider_tls = SECTION(provider_tls_keys);
 
 static const struct config_key provider_quirk_keys[] = {
     {"stream_usage", CONFIG_ENUM, FIELD(struct provider, quirks.stream_usage),
-     .names = provider_stream_usage_names, .fallback_note = "the first",
+     .names = provider_stream_usage_names,
      .help = "whether a stream's token usage must be asked for",
      .detail = "`on_request`: it comes when `stream_options.include_usage` asks for it; `always`: "
                "it comes unasked; `no_option`: the provider refuses the option, so weir never "
@@ -137,7 +137,7 @@ static const struct config_key provider_quirk_keys[] = {
 static const struct config_section provider_quirks = SECTION(provider_quirk_keys);
 
 static const struct config_key provider_keys[] = {
-    {"enabled", CONFIG_BOOL, .set = config_ignore, .fallback_note = "true",
+    {"enabled", CONFIG_BOOL, .set = config_check_bool, .fallback_note = "true",
      .help = "`false` leaves the provider out",
      .detail = "The simulated provider `sim` is always there unless it is switched off so."},
     {"catalogue", CONFIG_STRING, .set = config_ignore, .fallback_note = "the provider's own name",
@@ -147,7 +147,7 @@ static const struct config_key provider_keys[] = {
      .example = "openai"},
     {"title", CONFIG_STRING, FIELD(struct provider, title), .help = "name for people"},
     {"dialect", CONFIG_ENUM, FIELD(struct provider, dialect), .names = provider_dialect_names,
-     .fallback_note = "the first", .help = "API that the provider speaks"},
+     .help = "API that the provider speaks"},
     {"base_url", CONFIG_STRING, FIELD(struct provider, base_url), .set = config_set_base_url,
      .help = "where the API is",
      .detail = "`http://` or `https://`, host, and the part of the path that all operations "
@@ -302,9 +302,11 @@ static const struct config_section pool = SECTION(pool_keys);
 
 static const char *const log_levels[] = {"debug", "info", "warn", "error", NULL};
 
+static const char *const log_targets[] = {"stdout", "stderr", "off", NULL};
+
 static const struct config_key log_keys[] = {
-    {"access", CONFIG_STRING, FIELD(struct settings, access_log), .set = config_set_access_log,
-     .fallback = "stdout", .help = "where the line of each request goes",
+    {"access", CONFIG_PATH, FIELD(struct settings, access_log), .set = config_set_access_log,
+     .names = log_targets, .fallback = "stdout", .help = "where the line of each request goes",
      .detail = "`stdout`, `stderr`, `off`, or the path of a file, relative to the config file's "
                "folder. SIGUSR1 opens the file anew after a rotation.",
      .example = "/var/log/weir/access.log"},

@@ -33,6 +33,11 @@ enum config_type {
 };
 
 struct config_section;
+struct config_reader;
+struct config_node;
+
+typedef void config_begin_fn(struct config_reader *reader, void *object,
+                             const struct config_node *node);
 
 /* Takes a scalar that plain typing does not fit (and, for CONFIG_SECTION, learns that the section
  * was written: text is empty then). NULL, or what was expected instead. */
@@ -67,6 +72,8 @@ struct config_section {
     uint32_t name_offset;
     /* CONFIG_MAP: what a name is called in messages ("provider"). */
     const char *element;
+    /* CONFIG_MAP: fills in what an element starts from, before its node is read; or NULL. */
+    config_begin_fn *begin;
 };
 
 /* What a file may say; its struct is struct settings. */

@@ -1,0 +1,140 @@
+#include "control/config_fields.h"
+
+#include "control/config_value.h"
+#include "gateway/settings.h"
+
+enum { KEY_NAME_MAX = 64, KEY_VALUE_MIN = 8 };
+
+static const char no_memory[] = "less text (out of memory)";
+
+static bool is_name(struct str text)
+{
+    for (size_t i = 0; i < text.len; i++) {
+        char c = text.ptr[i];
+        bool is_alnum = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
+        if (!is_alnum && c != '.' && c != '_' && c != '-')
+            return false;
+    }
+    return text.len > 0;
+}
+
+const char *config_set_listen_address(void *object, struct arena *arena, struct str text)
+{
+    struct listener_settings *listener = object;
+    if (!net_addr_parse_listen(text, &listener->addr))
+        return "ADDRESS:PORT like \"127.0.0.1:8080\", \"0.0.0.0:8080\" or \"[::1]:8080\"";
+    listener->text = arena_dup(arena, text);
+    return listener->text.ptr != NULL ? NULL : no_memory;
+}
+
+const char *config_set_listen_tls(void *object, struct arena *arena, struct str text)
+{
+    (void)arena;
+    (void)text;
+    ((struct listener_settings *)object)->has_tls = true;
+    return NULL;
+}
+
+const char *config_set_key_name(void *object, struct arena *arena, struct str text)
+{
+    struct virtual_key *key = object;
+    if (!is_name(text) || text.len > KEY_NAME_MAX)
+        return "a name of letters, digits, \".\", \"_\" and \"-\", at most 64 long";
+    key->name = arena_dup(arena, text);
+    return key->name.ptr != NULL ? NULL : no_memory;
+}
+
+const char *config_set_key_hash(void *object, struct arena *arena, struct str text)
+{
+    (void)arena;
+    if (!key_hash_parse(text, ((struct virtual_key *)object)->sha256))
+        return "\"sha256:\" and 64 hexadecimal digits, as `weir keys hash` prints it";
+    return NULL;
+}
+
+const char *config_set_key_value(void *object, struct arena *arena, struct str text)
+{
+    (void)arena;
+    for (size_t i = 0; i < text.len; i++) {
+        if (text.ptr[i] <= ' ' || text.ptr[i] > '~')
+            return "a key without spaces, control characters and letters beyond ASCII";
+    }
+    if (text.len < KEY_VALUE_MIN)
+        return "a key of at least 8 characters";
+    key_hash(text, ((struct virtual_key *)object)->sha256);
+    return NULL;
+}
+
+const char *config_set_base_url(void *object, struct arena *arena, struct str text)
+{
+    if (!str_istarts(text, STR("http://")) && !str_istarts(text, STR("https://")))
+        return "a URL that begins with http:// or https://";
+    for (size_t i = 0; i < text.len; i++) {
+        if (text.ptr[i] <= ' ' || text.ptr[i] > '~')
+            return "a URL without spaces and control characters";
+        if (text.ptr[i] == '?' || text.ptr[i] == '#')
+            return "a URL without \"?\" and \"#\"";
+    }
+    while (str_ends(text, STR("/")))
+        text = str_head(text, text.len - 1);
+    struct provider *provider = object;
+    provider->base_url = arena_dup(arena, text);
+    return provider->base_url.ptr != NULL ? NULL : no_memory;
+}
+
+static const char *set_path(void *object, enum provider_operation operation, struct arena *arena,
+                            struct str text)
+{
+    if (text.len > 0 && text.ptr[0] != '/')
+        return "a path that begins with \"/\", or \"\" for an operation that is not offered";
+    for (size_t i = 0; i < text.len; i++) {
+        if (text.ptr[i] <= ' ' || text.ptr[i] > '~' || text.ptr[i] == '#')
+            return "a path without spaces, control characters and \"#\"";
+    }
+    struct provider *provider = object;
+    provider->paths[operation] = arena_dup(arena, text);
+    return provider->paths[operation].ptr != NULL ? NULL : no_memory;
+}
+
+const char *config_set_path_chat(void *object, struct arena *arena, struct str text)
+{
+    return set_path(object, OPERATION_CHAT, arena, text);
+}
+
+const char *config_set_path_completions(void *object, struct arena *arena, struct str text)
+{
+    return set_path(object, OPERATION_COMPLETIONS, arena, text);
+}
+
+const char *config_set_path_models(void *object, struct arena *arena, struct str text)
+{
+    return set_path(object, OPERATION_MODELS, arena, text);
+}
+
+const char *config_ignore(void *object, struct arena *arena, struct str text)
+{
+    (void)object;
+    (void)arena;
+    (void)text;
+    return NULL;
+}
+
+const char *config_set_access_log(void *object, struct arena *arena, struct str text)
+{
+    struct settings *settings = object;
+    settings->access_log = NULL;
+    if (str_eq(text, STR("off")))
+        return NULL;
+    if (text.len == 0)
+        return "stdout, stderr, off or the path of a file";
+    settings->access_log = arena_cstr(arena, text);
+    return settings->access_log != NULL ? NULL : no_memory;
+}
+
+const char *config_check_bool(void *object, struct arena *arena, struct str text)
+{
+    (void)object;
+    (void)arena;
+    bool ignored;
+    return config_parse_bool(text, &ignored);
+}

@@ -1,0 +1,28 @@
+/*
+ * What a config means as a whole, once each of its values has been read.
+ * The thread that reads the config.
+ * Nothing yields.
+ * As config_reader.h.
+ * Errors go to the report with the place of what they are about.
+ */
+#ifndef WEIR_CONTROL_CONFIG_FINISH_H
+#define WEIR_CONTROL_CONFIG_FINISH_H
+
+#include "control/config_fields.h"
+#include "control/config_reader.h"
+
+/* Drops what is switched off, adds `sim`, finds credentials, resolves URLs. `map` is the node that
+ * settings->providers was read from, or NULL. */
+void config_finish_providers(struct config_reader *reader, const struct config_node *map,
+                             struct settings *settings);
+/* Fills in the paths of a dialect where none was written. */
+void config_default_paths(struct provider *provider);
+/* Appends a provider that starts from the catalogue row of its name; NULL after an error was
+ * reported. */
+struct provider *config_add_provider(struct config_reader *reader, struct settings *settings,
+                                     struct str name);
+
+/* True when others than this machine can connect to a listener. */
+bool config_is_exposed(const struct settings *settings);
+
+#endif

@@ -1,0 +1,150 @@
+#include "control/config_finish.h"
+#include "control/config_value.h"
+
+void config_default_paths(struct provider *provider)
+{
+    for (unsigned i = 0; i < OPERATION_COUNT; i++) {
+        if (provider->paths[i].ptr != NULL)
+            return; /* what is not written is not offered */
+    }
+    if (provider->dialect == DIALECT_OPENAI_CHAT) {
+        provider->paths[OPERATION_CHAT] = STR("/chat/completions");
+        provider->paths[OPERATION_COMPLETIONS] = STR("/completions");
+        provider->paths[OPERATION_MODELS] = STR("/models");
+    }
+}
+
+struct provider *config_add_provider(struct config_reader *reader, struct settings *settings,
+                                     struct str name)
+{
+    unsigned count = settings->provider_count;
+    struct provider *all = arena_calloc(reader->arena, (count + 1) * sizeof(*all));
+    struct str copy = arena_dup(reader->arena, name);
+    if (all == NULL || copy.ptr == NULL) {
+        config_error(reader->report, CONFIG_NOWHERE, "out of memory");
+        return NULL;
+    }
+    if (count > 0)
+        memcpy(all, settings->providers, count * sizeof(*all));
+    all[count].name = copy;
+    config_set_defaults(&config_provider, &all[count], reader->arena);
+    if (!config_apply_catalogue(reader, copy, &all[count])) {
+        config_error(reader->report, CONFIG_NOWHERE, "the built-in catalogue has no row \"%.*s\"",
+                     STR_ARG(name));
+        return NULL;
+    }
+    config_default_paths(&all[count]);
+    settings->providers = all;
+    settings->provider_count = count + 1;
+    return &all[count];
+}
+
+static bool is_switched_off(struct config_reader *reader, const struct config_node *node)
+{
+    const struct config_node *enabled = config_node_get(node, STR("enabled"));
+    bool is_changed, is_enabled = true;
+    if (enabled == NULL || enabled->kind != NODE_SCALAR)
+        return false;
+    struct str text = config_expand(reader, enabled->text, enabled->mark, &is_changed);
+    return text.ptr != NULL && config_parse_bool(text, &is_enabled) == NULL && !is_enabled;
+}
+
+static void check_has_url(struct config_reader *reader, const struct config_node *node,
+                          const struct provider *provider)
+{
+    if (provider->base_url.len > 0 || provider->is_simulated ||
+        config_node_get(node, STR("base_url")) != NULL)
+        return;
+    if (config_node_get(reader->catalogue, provider->name) != NULL ||
+        config_node_get(node, STR("catalogue")) != NULL) {
+        config_error(reader->report, node->key_mark,
+                     "provider \"%.*s\" has no \"base_url\"; expected one, as it is another for "
+                     "every account",
+                     STR_ARG(provider->name));
+        return;
+    }
+    const char *nearest = str_nearest(provider->name, reader->catalogue_names);
+    config_error(reader->report, node->key_mark,
+                 "provider \"%.*s\" is not in the built-in catalogue; expected \"base_url\" (and "
+                 "\"dialect\" unless it speaks OpenAI's), or a name that is%s%s%s",
+                 STR_ARG(provider->name), nearest != NULL ? "; did you mean \"" : "",
+                 nearest != NULL ? nearest : "", nearest != NULL ? "\"?" : "");
+}
+
+/* The credential from the environment, when the file says neither a credential nor a place. */
+static void find_credential(struct config_reader *reader, const struct config_node *node,
+                            struct provider *provider)
+{
+    if (provider->auth == AUTH_NO_CREDENTIAL || provider->is_simulated ||
+        provider->api_key.len > 0 || config_node_get(node, STR("api_key")) != NULL ||
+        config_node_get(node, STR("base_url")) != NULL)
+        return;
+    const char *name =
+        provider->env_key.len > 0 ? arena_cstr(reader->arena, provider->env_key) : NULL;
+    const char *value = name != NULL ? getenv(name) : NULL;
+    struct str trimmed = str_trim(str_c(value));
+    if (trimmed.len > 0) {
+        provider->api_key = arena_dup(reader->arena, trimmed);
+        return;
+    }
+    config_error(
+        reader->report, node->key_mark, "provider \"%.*s\" has no \"api_key\"; expected one%s%s%s",
+        STR_ARG(provider->name), name != NULL ? " here, or in the environment variable " : "",
+        name != NULL ? name : "",
+        name != NULL ? "" : ", or \"auth: {kind: none}\" when it needs no credential");
+}
+
+static void check_auth(struct config_reader *reader, const struct config_node *node,
+                       const struct provider *provider)
+{
+    bool needs_name = provider->auth == AUTH_HEADER || provider->auth == AUTH_QUERY;
+    if (needs_name && provider->auth_header.len == 0)
+        config_error(reader->report, node->key_mark,
+                     "provider \"%.*s\": found \"auth\" without \"name\"; expected the name of the "
+                     "header or query parameter",
+                     STR_ARG(provider->name));
+    if ((provider->client_cert_file == NULL) != (provider->client_key_file == NULL))
+        config_error(reader->report, node->key_mark,
+                     "provider \"%.*s\": found one of tls.cert_file and tls.key_file; expected "
+                     "both or neither",
+                     STR_ARG(provider->name));
+}
+
+static void finish_provider(struct config_reader *reader, const struct config_node *node,
+                            struct provider *provider)
+{
+    check_has_url(reader, node, provider);
+    check_auth(reader, node, provider);
+    config_default_paths(provider);
+    unsigned errors = reader->report->errors;
+    find_credential(reader, node, provider);
+    if (errors != reader->report->errors ||
+        (provider->base_url.len == 0 && !provider->is_simulated))
+        return;
+    if (provider_resolve(provider) < 0) {
+        const struct config_node *url = config_node_get(node, STR("base_url"));
+        config_error(reader->report, url != NULL ? url->mark : node->key_mark,
+                     "provider \"%.*s\": %s", STR_ARG(provider->name), err_slot()->message);
+    }
+}
+
+void config_finish_providers(struct config_reader *reader, const struct config_node *map,
+                             struct settings *settings)
+{
+    /* Names and kinds were reported while they were read; then the rows may not fit the nodes. */
+    const struct config_node *node = settings->provider_count > 0 ? map->first : NULL;
+    unsigned kept = 0;
+    for (unsigned i = 0; i < settings->provider_count; i++, node = node->next) {
+        if (is_switched_off(reader, node))
+            continue;
+        if (node->kind == NODE_MAP || config_node_is_null(node))
+            finish_provider(reader, node, &settings->providers[i]);
+        settings->providers[kept++] = settings->providers[i];
+    }
+    settings->provider_count = kept;
+    if (config_node_get(map, STR("sim")) != NULL)
+        return;
+    struct provider *sim = config_add_provider(reader, settings, STR("sim"));
+    if (sim != NULL && provider_resolve(sim) < 0)
+        config_error(reader->report, CONFIG_NOWHERE, "provider \"sim\": %s", err_slot()->message);
+}
