@@ -11,12 +11,17 @@
 #include "base/err.h"
 #include "observe/record.h"
 
-/* `target`: a path (appended to, reopened on access_log_reopen for rotation), "stdout", "stderr",
- * or NULL = off. Diagnostic lines of base/log go through the same writer to stderr. May be called
- * again with another target (reload); the lines of the old one are written first. */
+/*
+ * `target`: a path (appended to, reopened on access_log_reopen for rotation), "stdout", "stderr",
+ * or NULL = off. `threads`: how many threads will write; lines of any further ones are dropped.
+ * Diagnostic lines of base/log go through the same writer to stderr; whoever is about to abort
+ * calls log_set_sink(NULL) first, so that the last words are written at once. May be called again
+ * with another target (reload); the lines of the old one are written first.
+ */
 int access_log_open(const char *target, unsigned threads);
 void access_log_reopen(void);
-/* Writes what is in the rings, at most for `max_wait_ns`, and stops the writer. */
+/* Writes what is in the rings, at most for `max_wait_ns`, and stops the writer. Threads that write
+ * must have ended. */
 void access_log_close(int64_t max_wait_ns);
 
 void access_log_write(const struct request_record *record);
