@@ -22,6 +22,8 @@ static void on_ready(struct pollable *p)
         task_wake(io->reader);
     if (io->writer != NULL && (io->flags & IO_WRITABLE) != 0)
         task_wake(io->writer);
+    else if (io->layer != NULL && (events & EPOLLOUT) != 0)
+        io->layer->flush(io); /* an error of it is met by the next write */
     if (io->owner != NULL && (io->flags & IO_HANGUP) != 0)
         task_cancel(io->owner, ERR_RESET);
 }
@@ -42,6 +44,12 @@ bool io_is_open(const struct io *io)
     return io->pollable.fd >= 0;
 }
 
+static void layer_close(void *arg)
+{
+    struct io *io = arg;
+    io->layer->close(io);
+}
+
 static void forget(struct io *io)
 {
     CHECK(io->reader == NULL && io->writer == NULL);
@@ -54,7 +62,7 @@ void io_close(struct io *io)
     if (!io_is_open(io))
         return;
     if (io->layer != NULL)
-        io->layer->close(io);
+        on_loop_stack(layer_close, io);
     io->layer = NULL;
     /* Closing alone takes a descriptor out of the poller only when no other process has a copy:
      * a child between fork and exec would leave us with events for an io that is gone. */
@@ -177,6 +185,12 @@ static void layer_flush(void *arg)
     call->result = call->io->layer->flush(call->io);
 }
 
+static void layer_has_pending(void *arg)
+{
+    struct layer_call *call = arg;
+    call->result = call->io->layer->has_pending(call->io);
+}
+
 ssize_t io_try_read(struct io *io, void *buf, size_t cap)
 {
     if (io->layer == NULL)
@@ -215,9 +229,17 @@ YIELDS ssize_t io_recv(struct io *io, struct str *out, int64_t deadline_ns)
 
 YIELDS int io_wait_readable(struct io *io, int64_t deadline_ns)
 {
-    if (io->layer != NULL && io->layer->has_pending(io))
-        return 0;
-    return io_wait_flag(io, IO_READABLE, deadline_ns);
+    if (io->layer == NULL)
+        return io_wait_flag(io, IO_READABLE, deadline_ns);
+    for (;;) {
+        struct layer_call call = {.io = io};
+        on_loop_stack(layer_has_pending, &call);
+        if (call.result != 0)
+            return 0;
+        int r = io_wait_flag(io, IO_READABLE, deadline_ns);
+        if (r < 0)
+            return r;
+    }
 }
 
 ssize_t io_try_writev(struct io *io, const struct iovec *iov, int count)
@@ -296,8 +318,29 @@ bool io_is_hung_up(const struct io *io)
     return (io->flags & IO_HANGUP) != 0;
 }
 
+static void layer_finish(void *arg)
+{
+    struct io *io = arg;
+    io->layer->finish(io);
+}
+
 void io_shutdown_write(struct io *io)
 {
-    if (io_is_open(io))
-        sys_shutdown(io->pollable.fd, SHUT_WR);
+    if (!io_is_open(io))
+        return;
+    if (io->layer != NULL)
+        on_loop_stack(layer_finish, io);
+    sys_shutdown(io->pollable.fd, SHUT_WR);
+}
+
+YIELDS int io_finish(struct io *io, int64_t deadline_ns)
+{
+    if (io->layer != NULL) {
+        on_loop_stack(layer_finish, io);
+        int r = flush_layer(io, deadline_ns);
+        if (r < 0)
+            return r;
+    }
+    sys_shutdown(io->pollable.fd, SHUT_WR);
+    return 0;
 }

@@ -1,7 +1,7 @@
 /*
  * One end of a byte stream: a non-blocking socket, with or without TLS on top.
  * Only the loop thread on which io_open was called.
- * io_recv, io_read, io_writev, io_wait_readable and io_handshake yield; the try_ forms do not.
+ * What is tagged YIELDS suspends; the try_ forms and the rest do not.
  * The io owns its descriptor and its TLS session; the struct is the caller's (embedded).
  * Results: bytes or 0, or -ERR_CLOSED (EOF in order), -ERR_RESET, -ERR_TIMEOUT, -ERR_CANCELED,
  * -ERR_TLS, -ERR_IO. One task reads and one writes at a time (it may be the same one).
@@ -28,10 +28,15 @@ struct io_layer {
     ssize_t (*recv)(struct io *io, char *out, size_t cap);
     /* Takes plain bytes. Returns how many were taken (0 = the socket must drain first) or -ERR_x. */
     ssize_t (*writev)(struct io *io, const struct iovec *iov, int count);
-    /* Writes what the layer still holds. 0 = all written, 1 = socket full, or -ERR_x. */
+    /* Writes what the layer still holds. 0 = all written, 1 = socket full, or -ERR_x. Also called
+     * when the socket can be written again and no task waits for that. */
     int (*flush)(struct io *io);
-    /* True when recv would give bytes without the socket: the poller knows nothing of them. */
+    /* True when recv would give bytes, the end or an error now. May read from the socket, takes in
+     * what is not for the reader, and then clears IO_READABLE when the socket is empty. */
     bool (*has_pending)(struct io *io);
+    /* Says that nothing more will be written (close_notify); what the socket does not take at once
+     * is left to flush. */
+    void (*finish)(struct io *io);
     /* Says goodbye as far as it can at once, and frees the session. */
     void (*close)(struct io *io);
 };
@@ -98,8 +103,11 @@ void io_watch_hangup(struct io *io, struct task *task);
 /* True when the peer's FIN or RST has been seen by the poller. */
 bool io_is_hung_up(const struct io *io);
 
-/* Asks the peer for no more bytes and sends FIN after what was written. */
+/* Ends the sending side: the layer's goodbye as far as the socket takes it at once, then FIN. */
 void io_shutdown_write(struct io *io);
+/* The same, and waits until the socket has taken all of it: what tells the peer that nothing is
+ * missing. For answers that end with the connection. */
+YIELDS int io_finish(struct io *io, int64_t deadline_ns);
 
 /* For layers: raw socket calls with the flags kept right. n > 0, 0 = would block, or -ERR_x. */
 ssize_t io_raw_recv(struct io *io, void *buf, size_t cap);

@@ -214,35 +214,43 @@ static void run_jobs(struct loop *loop)
     }
 }
 
-/* The next task by class; a heavy one only when this turn has not run one yet. */
-static struct task *next_ready(struct loop *loop, bool *heavy_done)
+/* The first class in which a task is ready, or RUN_CLASS_COUNT. A second heavy one must wait for
+ * the next turn. */
+static unsigned next_class(const struct loop *loop, unsigned ran)
 {
     for (unsigned c = 0; c < RUN_CLASS_COUNT; c++) {
-        if (list_is_empty(&loop->ready[c]))
-            continue;
-        if (c == RUN_HEAVY) {
-            if (*heavy_done)
-                return NULL;
-            *heavy_done = true;
-        }
-        return task_of_ready_node(loop->ready[c].next);
+        if (!list_is_empty(&loop->ready[c]) && (c != RUN_HEAVY || (ran & 1u << RUN_HEAVY) == 0))
+            return c;
     }
-    return NULL;
+    return RUN_CLASS_COUNT;
+}
+
+static void run_one(struct loop *loop, unsigned run_class, unsigned *ran)
+{
+    *ran |= 1u << run_class;
+    task_resume(loop, task_of_ready_node(loop->ready[run_class].next));
 }
 
 static void run_tasks(struct loop *loop)
 {
-    bool heavy_done = false;
+    unsigned ran = 0; /* a bit per class */
     int64_t end_ns = loop->now_ns + TURN_BUDGET_NS;
     unsigned done = 0;
-    for (struct task *task; (task = next_ready(loop, &heavy_done)) != NULL;) {
-        task_resume(loop, task);
+    for (unsigned c; (c = next_class(loop, ran)) != RUN_CLASS_COUNT;) {
+        run_one(loop, c, &ran);
         if (++done % RESUMES_A_CLOCK != 0)
             continue;
         refresh_now(loop);
         if (done >= RESUMES_A_TURN || loop->now_ns >= end_ns) {
             count(&loop->stats.over_budget, 1);
             break;
+        }
+    }
+    /* However busy the loop is, each class has one task a turn, or the lower ones would starve. */
+    for (unsigned c = 0; c < RUN_CLASS_COUNT; c++) {
+        if ((ran & 1u << c) == 0 && !list_is_empty(&loop->ready[c])) {
+            run_one(loop, c, &ran);
+            done++;
         }
     }
     count(&loop->stats.resumes, done);

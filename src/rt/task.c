@@ -230,6 +230,11 @@ int task_yield(void)
     return task_check_cancel();
 }
 
+enum run_class task_class(void)
+{
+    return self_for_wait()->run_class;
+}
+
 int task_set_class(enum run_class run_class)
 {
     struct task *task = self_for_wait();

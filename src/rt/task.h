@@ -46,6 +46,8 @@ YIELDS int task_park(int64_t deadline_ns);
 YIELDS int task_sleep_until(int64_t deadline_ns);
 /* Lets others run; 0 or -ERR_CANCELED. */
 YIELDS int task_yield(void);
+/* The run class of the running task. */
+enum run_class task_class(void);
 /* Moves the task to another run class and goes through the queue once when the class changes. */
 YIELDS int task_set_class(enum run_class run_class);
 
