@@ -1,0 +1,204 @@
+#include "provider/provider.h"
+
+#include <stdarg.h>
+
+#include "base/err.h"
+#include "rt/addr.h"
+
+const char *const provider_dialect_names[DIALECT_COUNT + 1] = {
+    [DIALECT_OPENAI_CHAT] = "openai_chat", [DIALECT_ANTHROPIC] = "anthropic",
+    [DIALECT_GEMINI] = "gemini",           [DIALECT_BEDROCK] = "bedrock",
+    [DIALECT_COHERE] = "cohere",           [DIALECT_OPENAI_RESPONSES] = "openai_responses",
+};
+
+const char *const provider_auth_names[AUTH_COUNT + 1] = {
+    [AUTH_BEARER] = "bearer",
+    [AUTH_HEADER] = "header",
+    [AUTH_QUERY] = "query",
+    [AUTH_NO_CREDENTIAL] = "none",
+};
+
+const char *const provider_operation_names[OPERATION_COUNT + 1] = {
+    [OPERATION_CHAT] = "chat",
+    [OPERATION_COMPLETIONS] = "completions",
+    [OPERATION_MODELS] = "models",
+};
+
+const char *const provider_stream_usage_names[STREAM_USAGE_COUNT + 1] = {
+    [STREAM_USAGE_ON_REQUEST] = "on_request",
+    [STREAM_USAGE_ALWAYS] = "always",
+    [STREAM_USAGE_NO_OPTION] = "no_option",
+};
+
+/* Where the simulated provider is said to be: a name that cannot exist (RFC 6761 section 6.4). */
+#define SIMULATED_URL "http://simulated.invalid/v1"
+
+PRINTF_LIKE(1, 2) static int invalid(const char *format, ...)
+{
+    char message[200];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(message, sizeof(message), format, args);
+    va_end(args);
+    return err_set(ERR_INVALID, FAULT_GATEWAY, "%s", message);
+}
+
+/* An RFC 9110 section 5.6.2 token: a field name. */
+static bool is_token(struct str text)
+{
+    for (size_t i = 0; i < text.len; i++) {
+        char c = text.ptr[i];
+        bool is_alnum = (c >= '0' && c <= '9') || ((c | 32) >= 'a' && (c | 32) <= 'z');
+        if (!is_alnum && (c == '\0' || strchr("!#$%&'*+-.^_`|~", c) == NULL))
+            return false;
+    }
+    return text.len > 0;
+}
+
+/* What can stand in the path of a request line as it is. */
+static bool is_url_text(struct str text)
+{
+    for (size_t i = 0; i < text.len; i++) {
+        if (text.ptr[i] <= ' ' || text.ptr[i] > '~' || strchr("\"<>\\^`{|}#", text.ptr[i]) != NULL)
+            return false;
+    }
+    return true;
+}
+
+static bool is_host_name(struct str host)
+{
+    for (size_t i = 0; i < host.len; i++) {
+        char c = host.ptr[i];
+        bool is_alnum = (c >= '0' && c <= '9') || ((c | 32) >= 'a' && (c | 32) <= 'z');
+        if (!is_alnum && c != '-' && c != '.' && c != '_')
+            return false;
+    }
+    return host.len > 0 && host.len <= 253 && host.ptr[0] != '.';
+}
+
+/* "host", "host:port", "[v6]", "[v6]:port" */
+static int split_authority(struct provider *provider, struct str authority)
+{
+    struct str host = authority, port = STR_EMPTY;
+    bool has_port = false;
+    struct net_addr addr;
+    if (str_starts(authority, STR("["))) {
+        ptrdiff_t end = str_index(authority, ']');
+        if (end < 0)
+            return invalid("base_url has \"[\" without \"]\"");
+        host = str_head(authority, (size_t)end + 1);
+        port = str_skip(authority, (size_t)end + 1);
+        has_port = port.len > 0;
+        if (has_port && port.ptr[0] != ':')
+            return invalid("base_url has something between the address and the port");
+        port = str_skip(port, 1);
+        if (!net_addr_parse(host, 0, &addr))
+            return invalid("base_url has no IPv6 address between its brackets");
+        host = str_n(host.ptr + 1, host.len - 2);
+        provider->host_is_literal = true;
+    } else {
+        has_port = str_cut(&authority, ':', &host);
+        port = authority;
+        if (host.len == 0)
+            return invalid("base_url has no host");
+        if (!is_host_name(host))
+            return invalid("base_url: \"%.*s\" is not a host name", STR_ARG(str_head(host, 80)));
+        provider->host_is_literal =
+            net_addr_parse(host, 0, &addr) || str_ieq(host, STR("localhost"));
+    }
+    uint64_t number = provider->url_is_tls ? 443 : 80;
+    if (has_port && (!str_to_u64(port, &number) || number == 0 || number > 65535))
+        return invalid("base_url: port \"%.*s\" is not in 1..65535", STR_ARG(str_head(port, 20)));
+    provider->url_host = host;
+    provider->url_port = (uint16_t)number;
+    return 0;
+}
+
+static int resolve_url(struct provider *provider)
+{
+    struct str url = provider->base_url;
+    if (str_istarts(url, STR("https://")))
+        provider->url_is_tls = true;
+    else if (str_istarts(url, STR("http://")))
+        provider->url_is_tls = false;
+    else if (url.len == 0)
+        return invalid("base_url is missing");
+    else
+        return invalid("base_url begins with neither http:// nor https://");
+    struct str rest = str_skip(url, provider->url_is_tls ? 8 : 7);
+    struct str authority = rest;
+    size_t end = 0;
+    while (end < rest.len && strchr("/?#", rest.ptr[end]) == NULL)
+        end++;
+    authority = str_head(rest, end);
+    struct str path = str_skip(rest, end);
+    /* Not shown: what stands before the "@" is a secret. */
+    if (str_index(authority, '@') >= 0)
+        return invalid("base_url holds a credential; write it as api_key");
+    if (str_index(path, '?') >= 0 || str_index(path, '#') >= 0)
+        return invalid("base_url holds a query or a fragment; it may have a path only");
+    if (!is_url_text(path))
+        return invalid("base_url: its path holds a character that a URL must escape");
+    while (str_ends(path, STR("/")))
+        path = str_head(path, path.len - 1);
+    provider->url_path = path;
+    return split_authority(provider, authority);
+}
+
+static int check_paths(const struct provider *provider)
+{
+    for (unsigned i = 0; i < OPERATION_COUNT; i++) {
+        struct str path = provider->paths[i];
+        if (path.len > 0 && (path.ptr[0] != '/' || !is_url_text(path)))
+            return invalid("paths.%s is not a path that begins with \"/\"",
+                           provider_operation_names[i]);
+    }
+    return 0;
+}
+
+static int check_credential(const struct provider *provider)
+{
+    bool needs_name = provider->auth == AUTH_HEADER || provider->auth == AUTH_QUERY;
+    if (needs_name && !is_token(provider->auth_header))
+        return invalid("auth.name is not the name of a header or query parameter");
+    if (!http_value_is_safe(provider->api_key))
+        return invalid("api_key holds a line break or another control character");
+    return 0;
+}
+
+static int check_headers(const struct provider *provider)
+{
+    /* These are weir's to write: two of them would make the request mean two things. */
+    static const struct str ours[] = {STR_INIT("host"), STR_INIT("content-length"),
+                                      STR_INIT("content-encoding")};
+    for (uint32_t i = 0; i < provider->headers.count; i++) {
+        struct str name = provider->headers.items[i].name;
+        if (!is_token(name))
+            return invalid("headers: \"%.*s\" is not a header name", STR_ARG(str_head(name, 60)));
+        bool is_ours = http_header_is_hop_by_hop(&provider->headers, name);
+        for (size_t k = 0; k < ARRAY_LEN(ours); k++)
+            is_ours |= str_ieq(name, ours[k]);
+        if (is_ours)
+            return invalid("headers: \"%.*s\" is set by weir itself", STR_ARG(name));
+        if (!http_value_is_safe(provider->headers.items[i].value))
+            return invalid("headers: the value of \"%.*s\" holds a line break or another control "
+                           "character",
+                           STR_ARG(name));
+    }
+    return 0;
+}
+
+int provider_resolve(struct provider *provider)
+{
+    if (provider->is_simulated && provider->base_url.len == 0)
+        provider->base_url = STR(SIMULATED_URL);
+    provider->host_is_literal = false;
+    int result = resolve_url(provider);
+    if (result == 0)
+        result = check_paths(provider);
+    if (result == 0)
+        result = check_credential(provider);
+    if (result == 0)
+        result = check_headers(provider);
+    return result;
+}
