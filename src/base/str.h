@@ -116,7 +116,10 @@ const char *str_nearest(struct str word, const char *const *candidates);
 /* Writes an unsigned decimal and returns its length; `out` has room for 20 bytes. */
 size_t str_put_u64(char *out, uint64_t v);
 
-/* What must not be used: all of these cut or overrun without saying so. */
+/* What must not be used: all of these cut or overrun without saying so.
+ * Under clang glibc's checked forms of two of them are macros, which cannot be poisoned. */
+#undef sprintf
+#undef vsprintf
 #pragma GCC poison strcpy strcat sprintf vsprintf strtok atoi atol gets
 
 #endif
