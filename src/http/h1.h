@@ -9,8 +9,9 @@
 #ifndef WEIR_HTTP_H1_H
 #define WEIR_HTTP_H1_H
 
-#include "http/message.h"
 #include <llhttp.h>
+
+#include "http/message.h"
 
 enum h1_side { H1_REQUESTS, H1_RESPONSES };
 enum h1_framing { H1_NO_BODY, H1_LENGTH, H1_CHUNKED, H1_UNTIL_CLOSE };
@@ -32,19 +33,20 @@ struct h1_head {
 
 struct h1_parser {
     llhttp_t llhttp;
+    enum h1_side side;
+    unsigned state;  /* enum h1_state of h1.c */
+    unsigned status; /* for errors, see h1_status */
+    bool response_to_head; /* no body follows whatever the head says */
     const struct http_limits *limits;
     struct arena *arena;
     struct h1_head *head;
     struct http_headers trailers;
-    struct http_pieces *pieces;
-    unsigned status; /* for errors, see h1_status */
-    unsigned state;
-    uint32_t head_bytes;
-    uint32_t ext_bytes;
-    bool response_to_head; /* no body follows whatever the head says */
-    struct str name;       /* what is being gathered */
+    struct str gathered; /* the head, or a line of the trailers, as far as it came; in the arena */
+    size_t gathered_cap;
+    struct str name; /* of the header being read */
     struct str value;
-    struct str line;
+    uint64_t left; /* bytes of the body, or of the chunk */
+    uint32_t leading_bytes, trailer_bytes, ext_bytes;
 };
 
 void h1_parser_init(struct h1_parser *p, enum h1_side side, const struct http_limits *limits);

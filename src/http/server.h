@@ -21,11 +21,11 @@ struct http_request;
 
 /* What a protocol version implements; handlers use the functions below. */
 struct http_stream_ops {
-    YIELDS ssize_t (*read)(struct http_request *r, struct http_pieces *pieces, int64_t deadline);
+    YIELDS int (*read)(struct http_request *r, struct http_pieces *pieces, int64_t deadline);
     YIELDS int (*collect)(struct http_request *r, uint64_t limit, int64_t deadline,
                           struct buf *out);
-    YIELDS int (*start)(struct http_request *r, unsigned status, const struct http_headers *h,
-                        int64_t content_length);
+    int (*start)(struct http_request *r, unsigned status, const struct http_headers *h,
+                 int64_t content_length);
     YIELDS int (*write)(struct http_request *r, struct iovec *iov, int count, bool is_last,
                         int64_t deadline);
     YIELDS int (*end)(struct http_request *r, const struct http_headers *trailers,
@@ -66,8 +66,7 @@ YIELDS int http_request_read(struct http_request *r, struct http_pieces *pieces,
                              int64_t deadline_ns);
 /*
  * The whole decoded body appended to *out (with a known length it is read straight into place).
- * -ERR_LIMIT past `limit` bytes (decoded; r->... nothing of the body is needed then, the server
- * drains or closes), -ERR_INVALID for broken gzip/br/zstd, or an unknown Content-Encoding
+ * -ERR_LIMIT past `limit` bytes (decoded; the server then drains what is left, or closes), -ERR_INVALID for broken gzip/br/zstd, or an unknown Content-Encoding
  * (err message says which are known).
  */
 YIELDS int http_request_collect(struct http_request *r, uint64_t limit, int64_t deadline_ns,
@@ -79,8 +78,8 @@ YIELDS int http_request_collect(struct http_request *r, uint64_t limit, int64_t 
  * The server adds Date and framing and drops what is hop-by-hop in `headers` (not copied: must
  * live until the head has left).
  */
-YIELDS int http_response_start(struct http_request *r, unsigned status,
-                               const struct http_headers *headers, int64_t content_length);
+int http_response_start(struct http_request *r, unsigned status,
+                        const struct http_headers *headers, int64_t content_length);
 /* Body bytes, in one write with the head if that waits still. is_last ends the answer in the same
  * write. iov is used up. With count 0 and !is_last: sends the head now. */
 YIELDS int http_response_write(struct http_request *r, struct iovec *iov, int count, bool is_last,
@@ -103,6 +102,9 @@ struct http_server_settings {
     int64_t body_timeout_ns;       /* between two reads of the body */
     int64_t keep_alive_timeout_ns; /* idle between requests, and before the first */
     int64_t write_timeout_ns;      /* a client that takes nothing for so long is cut off */
+    /* The body of the answer to what is no valid HTTP request; NULL = plain text. */
+    struct str (*describe_error)(struct arena *arena, unsigned status, const char *message,
+                                 struct str *content_type);
 };
 
 /*

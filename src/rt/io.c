@@ -266,21 +266,36 @@ static int iov_advance(struct iovec **iov, int count, size_t n)
     return count;
 }
 
+/* Until when a write may wait: a fixed time, or so long after the socket last took something. */
+struct write_patience {
+    int64_t deadline_ns;
+    int64_t stall_ns; /* 0 = the deadline counts */
+};
+
+YIELDS static int wait_writable(struct io *io, const struct write_patience *patience)
+{
+    int64_t deadline_ns = patience->deadline_ns;
+    if (patience->stall_ns > 0)
+        deadline_ns = clock_add_ns(loop_now_ns(), patience->stall_ns);
+    return io_wait_flag(io, IO_WRITABLE, deadline_ns);
+}
+
 /* Waits until a layer has given all it holds to the socket. */
-YIELDS static int flush_layer(struct io *io, int64_t deadline_ns)
+YIELDS static int flush_layer(struct io *io, const struct write_patience *patience)
 {
     for (;;) {
         struct layer_call call = {.io = io};
         on_loop_stack(layer_flush, &call);
         if (call.result <= 0)
             return (int)call.result;
-        int r = io_wait_flag(io, IO_WRITABLE, deadline_ns);
+        int r = wait_writable(io, patience);
         if (r < 0)
             return r;
     }
 }
 
-YIELDS int io_writev(struct io *io, struct iovec *iov, int count, int64_t deadline_ns)
+YIELDS static int write_all(struct io *io, struct iovec *iov, int count,
+                            const struct write_patience *patience)
 {
     enum { IOV_AT_ONCE = 1024 }; /* Linux's UIO_MAXIOV */
     count = iov_advance(&iov, count, 0);
@@ -292,12 +307,24 @@ YIELDS int io_writev(struct io *io, struct iovec *iov, int count, int64_t deadli
         if (count == 0)
             break;
         if (n == 0) {
-            int r = io_wait_flag(io, IO_WRITABLE, deadline_ns);
+            int r = wait_writable(io, patience);
             if (r < 0)
                 return r;
         }
     }
-    return io->layer == NULL ? 0 : flush_layer(io, deadline_ns);
+    return io->layer == NULL ? 0 : flush_layer(io, patience);
+}
+
+YIELDS int io_writev(struct io *io, struct iovec *iov, int count, int64_t deadline_ns)
+{
+    const struct write_patience patience = {.deadline_ns = deadline_ns};
+    return write_all(io, iov, count, &patience);
+}
+
+YIELDS int io_writev_paced(struct io *io, struct iovec *iov, int count, int64_t stall_ns)
+{
+    const struct write_patience patience = {.stall_ns = stall_ns};
+    return write_all(io, iov, count, &patience);
 }
 
 YIELDS int io_write(struct io *io, const void *bytes, size_t len, int64_t deadline_ns)

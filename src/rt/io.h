@@ -91,6 +91,8 @@ YIELDS int io_wait_readable(struct io *io, int64_t deadline_ns);
 
 /* Writes all of it, in one call where the socket takes it. `iov` is used up (changed). */
 YIELDS int io_writev(struct io *io, struct iovec *iov, int count, int64_t deadline_ns);
+/* The same with a bound on standing still: -ERR_TIMEOUT when the peer takes nothing for stall_ns. */
+YIELDS int io_writev_paced(struct io *io, struct iovec *iov, int count, int64_t stall_ns);
 YIELDS int io_write(struct io *io, const void *bytes, size_t len, int64_t deadline_ns);
 /* What the socket takes at once: 0..total bytes or -ERR_x. `iov` is not changed. */
 ssize_t io_try_writev(struct io *io, const struct iovec *iov, int count);
