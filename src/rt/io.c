@@ -363,8 +363,9 @@ void io_shutdown_write(struct io *io)
 YIELDS int io_finish(struct io *io, int64_t deadline_ns)
 {
     if (io->layer != NULL) {
+        const struct write_patience patience = {.deadline_ns = deadline_ns};
         on_loop_stack(layer_finish, io);
-        int r = flush_layer(io, deadline_ns);
+        int r = flush_layer(io, &patience);
         if (r < 0)
             return r;
     }
