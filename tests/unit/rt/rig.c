@@ -15,7 +15,7 @@ void rig_turn_until(const bool *flag)
 {
     int64_t give_up_ns = real_now_ns() + RIG_PATIENCE_NS;
     while (!*flag) {
-        loop_turn(loop_self(), 20 * NS_PER_MS);
+        loop_turn(loop_self(), NS_PER_MS);
         if (real_now_ns() > give_up_ns)
             fail_msg("what the test waits for did not come");
     }
@@ -25,7 +25,7 @@ void rig_turn_until_idle(void)
 {
     int64_t give_up_ns = real_now_ns() + RIG_PATIENCE_NS;
     while (task_count() > 0) {
-        loop_turn(loop_self(), 20 * NS_PER_MS);
+        loop_turn(loop_self(), NS_PER_MS);
         if (real_now_ns() > give_up_ns)
             fail_msg("%zu tasks did not end", task_count());
     }
