@@ -25,13 +25,16 @@ struct sse_event {
 };
 
 struct sse_splitter {
-    struct buf pending; /* an incomplete block */
+    struct buf pending; /* an incomplete block; or the last event, until the next call */
     struct buf data;    /* multi-line data is joined here */
-    size_t scanned;     /* bytes of pending that hold no end of block */
     size_t limit;
+    uint32_t lead;      /* bytes before the first line of the block: a BOM, or the LF of a CRLF that
+                         * came in two parts */
+    int error;          /* comes again from every later call */
     bool at_start;      /* a BOM may come */
     bool after_cr;      /* the last byte was CR: an LF belongs to it */
-    bool line_is_empty; /* nothing but a line end since the last line end */
+    bool line_is_empty; /* nothing has come since the last line end */
+    bool is_given;      /* what is in pending was returned as an event */
 };
 
 /* limit: largest block in bytes, e.g. 16 MiB. */
@@ -41,7 +44,8 @@ void sse_splitter_fini(struct sse_splitter *s);
 /*
  * Takes the next complete block from *input and moves *input past it. 1 = an event, 0 = all of
  * *input was taken and is incomplete, or -ERR_x. Call again until 0. A block that lies whole in
- * *input is not copied.
+ * *input is not copied. An event never waits for the LF that may follow its last CR: where a cut
+ * falls between the two, that LF is the first byte of the next event's `raw`.
  */
 int sse_next(struct sse_splitter *s, struct str *input, struct sse_event *event);
 /* The stream has ended: 1 = an unterminated block was left and is in *event, 0 = none. (A browser
@@ -50,9 +54,12 @@ int sse_finish(struct sse_splitter *s, struct sse_event *event);
 /* Bytes that are held back. */
 size_t sse_pending(const struct sse_splitter *s);
 
-/* Writers: append one event, data split at line ends into several "data:" lines. */
+/* Writers: append one event, data split at line ends into several "data:" lines. `type` (empty =
+ * none) is one line. */
 void sse_write(struct buf *out, struct str type, struct str data);
+/* The id of the event that sse_write appends next. */
 void sse_write_id(struct buf *out, uint64_t id);
+/* A block of comment lines: readers skip it. */
 void sse_write_comment(struct buf *out, struct str text);
 
 #endif
