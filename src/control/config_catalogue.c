@@ -2,29 +2,31 @@
 
 #include "provider/catalogue.h"
 
+/* Errors in it are weir's own and stop everything. */
+static bool refuse_catalogue(struct config_reader *reader, const struct config_report *own)
+{
+    config_error(reader->report, CONFIG_NOWHERE, "the built-in catalogue, line %u: %.*s",
+                 own->problems[0].mark.line, STR_ARG(own->problems[0].text));
+    return false;
+}
+
 bool config_load_catalogue(struct config_reader *reader)
 {
-    struct config_report *report = reader->report;
+    struct arena *arena = reader->report->arena;
     struct config_report own;
-    config_report_init(&own, report->arena, STR("catalogue"));
-    reader->catalogue = config_node_parse(report->arena, catalogue_yaml(), &own);
-    if (own.errors == 0) {
-        reader->catalogue_names =
-            arena_calloc(report->arena, (reader->catalogue->count + 1) * sizeof(char *));
-        if (reader->catalogue_names == NULL)
-            config_error(report, CONFIG_NOWHERE, "out of memory");
-    } else {
-        config_error(report, CONFIG_NOWHERE, "the built-in catalogue, line %u: %.*s",
-                     own.problems[0].mark.line, STR_ARG(own.problems[0].text));
-        reader->catalogue = NULL;
-    }
-    if (report->errors > 0)
-        return false;
+    config_report_init(&own, arena, STR("catalogue"));
+    reader->catalogue = config_node_parse(arena, catalogue_yaml(), &own);
+    unsigned count = reader->catalogue != NULL ? reader->catalogue->count : 0;
+    reader->catalogue_names = arena_calloc(arena, (count + 1) * sizeof(char *));
+    if (reader->catalogue_names == NULL)
+        config_error(&own, CONFIG_NOWHERE, "out of memory");
+    if (own.errors > 0)
+        return refuse_catalogue(reader, &own);
     unsigned n = 0;
     for (const struct config_node *row = reader->catalogue->first; row != NULL; row = row->next) {
-        reader->catalogue_names[n] = arena_cstr(report->arena, row->key);
+        reader->catalogue_names[n] = arena_cstr(arena, row->key);
         if (reader->catalogue_names[n++] == NULL) {
-            config_error(report, CONFIG_NOWHERE, "out of memory");
+            config_error(reader->report, CONFIG_NOWHERE, "out of memory");
             return false;
         }
     }
@@ -42,8 +44,7 @@ bool config_apply_catalogue(struct config_reader *reader, struct str name,
     struct config_reader plain = {.arena = reader->arena, .report = &own};
     config_read_section(&plain, &config_provider, row, provider);
     if (own.errors > 0)
-        config_error(reader->report, CONFIG_NOWHERE, "the built-in catalogue, line %u: %.*s",
-                     own.problems[0].mark.line, STR_ARG(own.problems[0].text));
+        refuse_catalogue(reader, &own);
     return true;
 }
 

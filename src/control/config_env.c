@@ -4,16 +4,19 @@
 
 static const struct config_options no_options;
 
-/* The variable's value without space around it; empty when it is not set. */
-static struct str env_get(const char *name)
+struct str config_env_value(const char *name)
 {
-    return str_trim(str_c(getenv(name)));
+    struct str value = str_c(getenv(name));
+    while (value.len > 0 && (unsigned char)value.ptr[0] <= ' ')
+        value = str_skip(value, 1);
+    while (value.len > 0 && (unsigned char)value.ptr[value.len - 1] <= ' ')
+        value.len--;
+    return value;
 }
 
-static bool oom(struct config_reader *reader)
+static void oom(struct config_reader *reader)
 {
     config_error(reader->report, CONFIG_NOWHERE, "out of memory");
-    return false;
 }
 
 /* The scalar under a key of a catalogue row, as a C string; NULL when there is none. */
@@ -65,18 +68,13 @@ static struct str url_of_host(struct arena *arena, struct str host, struct str c
                         needs_brackets ? "]" : "", STR_ARG(port), STR_ARG(path));
 }
 
-static bool move_provider(struct config_reader *reader, struct provider *provider,
+static void move_provider(struct config_reader *reader, struct provider *provider,
                           const char *variable, struct str value)
 {
     if (str_ends(str_c(variable), STR("_HOST")))
         value = url_of_host(reader->arena, value, provider->base_url);
-    const char *expected =
-        value.ptr != NULL ? config_set_base_url(provider, reader->arena, value) : "less text";
-    if (expected == NULL)
-        return true;
-    config_error(reader->report, CONFIG_NOWHERE, "environment variable %s: expected %s", variable,
-                 expected);
-    return false;
+    if (value.ptr == NULL || config_set_base_url(provider, reader->arena, value) != NULL)
+        oom(reader);
 }
 
 /* --- providers ---------------------------------------------------------------------------------
@@ -87,8 +85,8 @@ static void add_row(struct config_reader *reader, const struct config_node *row,
 {
     const char *key_variable = row_text(reader, row, "env_key");
     const char *url_variable = row_text(reader, row, "env_base_url");
-    struct str key = key_variable != NULL ? env_get(key_variable) : STR_EMPTY;
-    struct str url = url_variable != NULL ? env_get(url_variable) : STR_EMPTY;
+    struct str key = key_variable != NULL ? config_env_value(key_variable) : STR_EMPTY;
+    struct str url = url_variable != NULL ? config_env_value(url_variable) : STR_EMPTY;
     bool is_sim = str_eq(row->key, STR("sim"));
     if (key.len == 0 && url.len == 0 && !is_sim)
         return;
@@ -100,8 +98,8 @@ static void add_row(struct config_reader *reader, const struct config_node *row,
         if (provider->api_key.ptr == NULL)
             oom(reader);
     }
-    if (url.len > 0 && !move_provider(reader, provider, url_variable, url))
-        return;
+    if (url.len > 0)
+        move_provider(reader, provider, url_variable, url);
     if (provider->base_url.len == 0 && !is_sim) {
         config_warning(reader->report, CONFIG_NOWHERE,
                        "%s is set, but provider %.*s needs to be told where it is%s%s: left out",
@@ -138,7 +136,7 @@ static bool split_named_key(struct str item, struct str *name, struct str *key)
 
 static void read_keys(struct config_reader *reader, struct settings *settings)
 {
-    struct str list = env_get("WEIR_KEYS"), item;
+    struct str list = config_env_value("WEIR_KEYS"), item;
     unsigned most = 1;
     for (size_t i = 0; i < list.len; i++)
         most += list.ptr[i] == ',';
@@ -169,7 +167,7 @@ static void read_keys(struct config_reader *reader, struct settings *settings)
 
 static void read_listen(struct config_reader *reader, struct settings *settings)
 {
-    struct str list = env_get("WEIR_LISTEN"), item;
+    struct str list = config_env_value("WEIR_LISTEN"), item;
     unsigned most = 1;
     for (size_t i = 0; i < list.len; i++)
         most += list.ptr[i] == ',';
@@ -193,7 +191,7 @@ static void read_listen(struct config_reader *reader, struct settings *settings)
 
 static void read_auth(struct config_reader *reader, struct settings *settings)
 {
-    struct str mode = env_get("WEIR_AUTH");
+    struct str mode = config_env_value("WEIR_AUTH");
     if (str_eq(mode, STR("none")))
         settings->auth = AUTH_MODE_NONE;
     else if (mode.len > 0 && !str_eq(mode, STR("keys")))

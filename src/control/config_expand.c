@@ -114,11 +114,15 @@ struct str config_join_path(struct config_reader *reader, struct str path)
     return arena_concat(reader->arena, parts, ARRAY_LEN(parts));
 }
 
-void config_note_file(struct config_reader *reader, const char *path)
+void config_note_file(struct config_files *files, const char *path)
 {
-    struct config_files *files = reader->files;
-    if (files != NULL && files->count < CONFIG_FILES_MAX)
-        files->paths[files->count++] = mem_strdup_or_die(path);
+    if (files == NULL || files->count == CONFIG_FILES_MAX)
+        return;
+    for (unsigned i = 0; i < files->count; i++) {
+        if (strcmp(files->paths[i], path) == 0)
+            return;
+    }
+    files->paths[files->count++] = mem_strdup_or_die(path);
 }
 
 void config_files_free(struct config_files *files)
@@ -128,25 +132,29 @@ void config_files_free(struct config_files *files)
     files->count = 0;
 }
 
-/* 0, or an errno. */
-static int read_secret(int fd, char *out, size_t cap, size_t *len, bool *is_open_to_all)
+/* The whole file into the arena; ptr NULL with errno set. */
+static struct str read_secret(int fd, struct arena *arena, bool *is_open_to_all)
 {
     struct stat st;
     if (fstat(fd, &st) < 0)
-        return errno;
-    if (!S_ISREG(st.st_mode))
-        return S_ISDIR(st.st_mode) ? EISDIR : EINVAL;
-    *is_open_to_all = (st.st_mode & S_IROTH) != 0;
-    *len = 0;
-    while (*len < cap) {
-        ssize_t n = sys_read(fd, out + *len, cap - *len);
-        if (n < 0)
-            return errno;
-        if (n == 0)
-            return 0;
-        *len += (size_t)n;
+        return STR_EMPTY;
+    if (!S_ISREG(st.st_mode) || st.st_size > SECRET_BYTES_MAX) {
+        errno = S_ISDIR(st.st_mode) ? EISDIR : S_ISREG(st.st_mode) ? EFBIG : EINVAL;
+        return STR_EMPTY;
     }
-    return EFBIG;
+    *is_open_to_all = (st.st_mode & S_IROTH) != 0;
+    size_t len = 0, size = (size_t)st.st_size;
+    char *content = arena_alloc(arena, size);
+    errno = ENOMEM;
+    while (content != NULL && len < size) {
+        ssize_t n = sys_read(fd, content + len, size - len);
+        if (n < 0)
+            return STR_EMPTY;
+        if (n == 0)
+            break;
+        len += (size_t)n;
+    }
+    return str_n(content, len);
 }
 
 struct str config_read_secret_file(struct config_reader *reader, const struct config_node *node)
@@ -164,20 +172,18 @@ struct str config_read_secret_file(struct config_reader *reader, const struct co
         return STR_EMPTY;
     path = config_join_path(reader, path);
     const char *z = path.ptr != NULL ? arena_cstr(reader->arena, path) : NULL;
-    char *content = arena_alloc(reader->arena, SECRET_BYTES_MAX);
-    if (z == NULL || content == NULL) {
+    if (z == NULL) {
         config_error(reader->report, file->mark, "out of memory");
         return STR_EMPTY;
     }
-    config_note_file(reader, z);
-    size_t len = 0;
+    config_note_file(reader->files, z);
     bool is_open_to_all = false;
     int fd = sys_open(z, O_RDONLY | O_NONBLOCK, 0);
-    int failure =
-        fd < 0 ? errno : read_secret(fd, content, SECRET_BYTES_MAX, &len, &is_open_to_all);
+    struct str content = fd >= 0 ? read_secret(fd, reader->arena, &is_open_to_all) : STR_EMPTY;
+    int failure = errno;
     if (fd >= 0)
         sys_close(fd);
-    if (failure != 0) {
+    if (content.ptr == NULL) {
         config_error(reader->report, file->mark, "cannot read %s: %s", z,
                      failure == EINVAL ? "it is not a regular file" : strerror(failure));
         return STR_EMPTY;
@@ -185,7 +191,7 @@ struct str config_read_secret_file(struct config_reader *reader, const struct co
     if (is_open_to_all)
         config_warning(reader->report, file->mark,
                        "%s can be read by every user of this machine; chmod o-r it", z);
-    while (len > 0 && (content[len - 1] == '\n' || content[len - 1] == '\r'))
-        len--;
-    return str_n(content, len);
+    while (str_ends(content, STR("\n")) || str_ends(content, STR("\r")))
+        content.len--;
+    return content;
 }

@@ -67,48 +67,11 @@ const char *config_set_key_value(void *object, struct arena *arena, struct str t
 
 const char *config_set_base_url(void *object, struct arena *arena, struct str text)
 {
-    if (!str_istarts(text, STR("http://")) && !str_istarts(text, STR("https://")))
-        return "a URL that begins with http:// or https://";
-    for (size_t i = 0; i < text.len; i++) {
-        if (text.ptr[i] <= ' ' || text.ptr[i] > '~')
-            return "a URL without spaces and control characters";
-        if (text.ptr[i] == '?' || text.ptr[i] == '#')
-            return "a URL without \"?\" and \"#\"";
-    }
     while (str_ends(text, STR("/")))
         text = str_head(text, text.len - 1);
     struct provider *provider = object;
     provider->base_url = arena_dup(arena, text);
     return provider->base_url.ptr != NULL ? NULL : no_memory;
-}
-
-static const char *set_path(void *object, enum provider_operation operation, struct arena *arena,
-                            struct str text)
-{
-    if (text.len > 0 && text.ptr[0] != '/')
-        return "a path that begins with \"/\", or \"\" for an operation that is not offered";
-    for (size_t i = 0; i < text.len; i++) {
-        if (text.ptr[i] <= ' ' || text.ptr[i] > '~' || text.ptr[i] == '#')
-            return "a path without spaces, control characters and \"#\"";
-    }
-    struct provider *provider = object;
-    provider->paths[operation] = arena_dup(arena, text);
-    return provider->paths[operation].ptr != NULL ? NULL : no_memory;
-}
-
-const char *config_set_path_chat(void *object, struct arena *arena, struct str text)
-{
-    return set_path(object, OPERATION_CHAT, arena, text);
-}
-
-const char *config_set_path_completions(void *object, struct arena *arena, struct str text)
-{
-    return set_path(object, OPERATION_COMPLETIONS, arena, text);
-}
-
-const char *config_set_path_models(void *object, struct arena *arena, struct str text)
-{
-    return set_path(object, OPERATION_MODELS, arena, text);
 }
 
 const char *config_ignore(void *object, struct arena *arena, struct str text)

@@ -21,9 +21,6 @@ config_set_fn config_set_key_value;
 
 /* struct provider */
 config_set_fn config_set_base_url;
-config_set_fn config_set_path_chat;
-config_set_fn config_set_path_completions;
-config_set_fn config_set_path_models;
 /* For keys that the reader looks at in the tree. */
 config_set_fn config_check_bool;
 config_set_fn config_ignore;

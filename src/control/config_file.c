@@ -77,6 +77,7 @@ struct settings *config_read_file(const char *path, const struct config_options 
                                   struct config_report *report, struct config_files *files)
 {
     struct buf text = BUF_INIT;
+    config_note_file(files, path);
     int fd = sys_open(path, O_RDONLY, 0);
     int failure = fd < 0 ? errno : read_whole(fd, &text);
     if (fd >= 0)

@@ -22,6 +22,9 @@ void config_default_paths(struct provider *provider);
 struct provider *config_add_provider(struct config_reader *reader, struct settings *settings,
                                      struct str name);
 
+/* The variable's value without the spaces and line breaks around it; empty when it is not set. */
+struct str config_env_value(const char *name);
+
 /* True when others than this machine can connect to a listener. */
 bool config_is_exposed(const struct settings *settings);
 

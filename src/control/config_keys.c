@@ -92,13 +92,11 @@ static const struct config_section provider_auth = SECTION(provider_auth_keys);
 
 static const struct config_key provider_path_keys[] = {
     {"chat", CONFIG_STRING, FIELD(struct provider, paths[OPERATION_CHAT]),
-     .set = config_set_path_chat, .help = "path of chat completions",
-     .example = "/chat/completions"},
+     .help = "path of chat completions", .example = "/chat/completions"},
     {"completions", CONFIG_STRING, FIELD(struct provider, paths[OPERATION_COMPLETIONS]),
-     .set = config_set_path_completions, .help = "path of text completions",
-     .example = "/completions"},
+     .help = "path of text completions", .example = "/completions"},
     {"models", CONFIG_STRING, FIELD(struct provider, paths[OPERATION_MODELS]),
-     .set = config_set_path_models, .help = "path of the model list", .example = "/models"},
+     .help = "path of the model list", .example = "/models"},
 };
 static const struct config_section provider_paths = SECTION(provider_path_keys);
 
@@ -199,10 +197,13 @@ static const struct config_key provider_keys[] = {
     {"docs_url", CONFIG_STRING, FIELD(struct provider, docs_url),
      .help = "where the provider documents its API"},
 };
-const struct config_section config_provider = {.keys = provider_keys,
-                                               .count = ARRAY_LEN(provider_keys),
-                                               .name_offset = offsetof(struct provider, name),
-                                               .element = "provider"};
+const struct config_section config_provider = {
+    .keys = provider_keys,
+    .count = ARRAY_LEN(provider_keys),
+    .name_offset = offsetof(struct provider, name),
+    .element = "provider",
+    .begin = config_provider_begin,
+};
 
 /* --- models ---------------------------------------------------------------------------------- */
 

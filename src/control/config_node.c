@@ -309,6 +309,8 @@ struct config_node *config_node_parse(struct arena *arena, struct str text,
     }
     /* Said beforehand: a file in UTF-16 is refused, not guessed at. */
     yaml_parser_set_encoding(&parser, YAML_UTF8_ENCODING);
+    if (text.ptr == NULL) /* an empty file; libyaml wants a pointer all the same */
+        text = STR("");
     if (str_starts(text, STR("\xef\xbb\xbf")))
         text = str_skip(text, 3);
     yaml_parser_set_input_string(&parser, (const unsigned char *)text.ptr, text.len);

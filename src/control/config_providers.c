@@ -81,10 +81,9 @@ static void find_credential(struct config_reader *reader, const struct config_no
         return;
     const char *name =
         provider->env_key.len > 0 ? arena_cstr(reader->arena, provider->env_key) : NULL;
-    const char *value = name != NULL ? getenv(name) : NULL;
-    struct str trimmed = str_trim(str_c(value));
-    if (trimmed.len > 0) {
-        provider->api_key = arena_dup(reader->arena, trimmed);
+    struct str value = name != NULL ? config_env_value(name) : STR_EMPTY;
+    if (value.len > 0) {
+        provider->api_key = arena_dup(reader->arena, value);
         return;
     }
     config_error(
@@ -94,15 +93,9 @@ static void find_credential(struct config_reader *reader, const struct config_no
         name != NULL ? "" : ", or \"auth: {kind: none}\" when it needs no credential");
 }
 
-static void check_auth(struct config_reader *reader, const struct config_node *node,
-                       const struct provider *provider)
+static void check_tls(struct config_reader *reader, const struct config_node *node,
+                      const struct provider *provider)
 {
-    bool needs_name = provider->auth == AUTH_HEADER || provider->auth == AUTH_QUERY;
-    if (needs_name && provider->auth_header.len == 0)
-        config_error(reader->report, node->key_mark,
-                     "provider \"%.*s\": found \"auth\" without \"name\"; expected the name of the "
-                     "header or query parameter",
-                     STR_ARG(provider->name));
     if ((provider->client_cert_file == NULL) != (provider->client_key_file == NULL))
         config_error(reader->report, node->key_mark,
                      "provider \"%.*s\": found one of tls.cert_file and tls.key_file; expected "
@@ -110,22 +103,31 @@ static void check_auth(struct config_reader *reader, const struct config_node *n
                      STR_ARG(provider->name));
 }
 
+/* The place of the key with which a message about a provider begins, as in "base_url: ..." */
+static struct config_mark place_of(const struct config_node *node, struct str message)
+{
+    size_t len = 0;
+    while (len < message.len &&
+           ((message.ptr[len] >= 'a' && message.ptr[len] <= 'z') || message.ptr[len] == '_'))
+        len++;
+    const struct config_node *value = config_node_get(node, str_head(message, len));
+    return value != NULL ? value->mark : node->key_mark;
+}
+
 static void finish_provider(struct config_reader *reader, const struct config_node *node,
                             struct provider *provider)
 {
     check_has_url(reader, node, provider);
-    check_auth(reader, node, provider);
+    check_tls(reader, node, provider);
     config_default_paths(provider);
     unsigned errors = reader->report->errors;
     find_credential(reader, node, provider);
     if (errors != reader->report->errors ||
         (provider->base_url.len == 0 && !provider->is_simulated))
         return;
-    if (provider_resolve(provider) < 0) {
-        const struct config_node *url = config_node_get(node, STR("base_url"));
-        config_error(reader->report, url != NULL ? url->mark : node->key_mark,
+    if (provider_resolve(provider) < 0)
+        config_error(reader->report, place_of(node, str_c(err_slot()->message)),
                      "provider \"%.*s\": %s", STR_ARG(provider->name), err_slot()->message);
-    }
 }
 
 void config_finish_providers(struct config_reader *reader, const struct config_node *map,

@@ -144,7 +144,7 @@ static void read_scalar(struct config_reader *reader, const struct config_key *k
             return;
         }
         if (key->names == NULL) /* a file that is read, not one that is written */
-            config_note_file(reader, z);
+            config_note_file(reader->files, z);
     }
     if (text.len == 0 && (key->type == CONFIG_SECRET || key->type == CONFIG_PATH)) {
         wrong_value(reader, key, node, is_expanded, "a text that is not empty");
@@ -201,19 +201,6 @@ static void read_strings(struct config_reader *reader, const struct config_key *
     store_array(key, object, items, count);
 }
 
-/* A field name of RFC 9110 section 5.1. */
-static bool is_token(struct str name)
-{
-    static const struct str specials = STR_INIT("!#$%&'*+-.^_`|~");
-    for (size_t i = 0; i < name.len; i++) {
-        char c = name.ptr[i];
-        bool is_alnum = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
-        if (!is_alnum && str_index(specials, c) < 0)
-            return false;
-    }
-    return name.len > 0;
-}
-
 /* Puts the header into the list, in place of one of the same name that the catalogue wrote. */
 static bool set_header(struct http_headers *headers, struct arena *arena, struct str name,
                        struct str value)
@@ -231,30 +218,13 @@ static void read_pair(struct config_reader *reader, const struct config_node *no
                       struct http_headers *headers)
 {
     static const struct config_key pair = {.name = "value", .type = CONFIG_SECRET};
-    struct str name = arena_dup(reader->arena, node->key);
-    if (!is_token(name)) {
-        config_error(reader->report, node->key_mark,
-                     "found the header name \"%.*s\"; expected letters, digits and \"-\"",
-                     STR_ARG(str_head(node->key, 80)));
-        return;
-    }
-    if (http_header_is_hop_by_hop(headers, name) || str_ieq(name, STR("Host")) ||
-        str_ieq(name, STR("Content-Length"))) {
-        config_error(reader->report, node->key_mark,
-                     "header \"%.*s\" is written by weir itself; expected another one",
-                     STR_ARG(name));
-        return;
-    }
     bool is_expanded;
     struct str value = scalar_text(reader, &pair, node, &is_expanded);
     if (value.ptr == NULL)
         return;
     value = arena_dup(reader->arena, value);
-    if (!http_value_is_safe(value))
-        config_error(reader->report, node->mark,
-                     "found a header value with a line break or zero byte in it; expected one "
-                     "line");
-    else if (value.ptr == NULL || !set_header(headers, reader->arena, name, value))
+    struct str name = arena_dup(reader->arena, node->key);
+    if (value.ptr == NULL || name.ptr == NULL || !set_header(headers, reader->arena, name, value))
         config_error(reader->report, node->mark, "out of memory");
 }
 

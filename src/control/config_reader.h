@@ -48,8 +48,8 @@ struct str config_expand(struct config_reader *reader, struct str text, struct c
 struct str config_read_secret_file(struct config_reader *reader, const struct config_node *node);
 /* The path as seen from the config file's folder; ptr NULL when out of memory. */
 struct str config_join_path(struct config_reader *reader, struct str path);
-/* Remembers a file that the config depends on. */
-void config_note_file(struct config_reader *reader, const char *path);
+/* Remembers a file that the config depends on, once; `files` may be NULL. */
+void config_note_file(struct config_files *files, const char *path);
 
 /* Checks and completes what the tree said (root NULL: nothing was); errors go to the report. */
 void config_finish(struct config_reader *reader, const struct config_node *root,
