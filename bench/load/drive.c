@@ -301,6 +301,8 @@ static bool loop(struct drive *drive)
             sweep(drive, now_ns);
         if (drive->busy == 0 && arrivals_over(drive, now_ns))
             return true;
+        if (drive->is_opening && !drive->is_announced && tally_faults(drive->tally) > 0)
+            return true; /* they will never all be open */
         if (drive->is_opening && !drive->is_announced &&
             drive->open == drive->options->connections && announce(drive))
             return true;
