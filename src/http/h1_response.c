@@ -1,0 +1,211 @@
+#include "base/clock.h"
+#include "base/err.h"
+#include "http/h1_conn.h"
+
+/* The answer: our own framing around what the handler gives, in as few writes as can be. */
+
+static bool is_ours(struct str name)
+{
+    static const struct str ours[] = {
+        STR_INIT("connection"),        STR_INIT("content-length"), STR_INIT("date"),
+        STR_INIT("transfer-encoding"), STR_INIT("keep-alive"),     STR_INIT("upgrade"),
+        STR_INIT("proxy-connection"),  STR_INIT("trailer"),        STR_INIT("te"),
+    };
+    for (size_t i = 0; i < ARRAY_LEN(ours); i++) {
+        if (str_ieq(ours[i], name))
+            return true;
+    }
+    return false;
+}
+
+static bool has_no_body(const struct http_request *r)
+{
+    return r->method == METHOD_HEAD || r->status == 204 || r->status == 304;
+}
+
+/* This second's Date, formatted once for all connections of the thread. */
+static struct str date_now(void)
+{
+    static _Thread_local char text[CLOCK_HTTP_LEN + 1];
+    static _Thread_local int64_t valid_until_ns;
+    int64_t now_ns = loop_now_ns();
+    if (now_ns >= valid_until_ns) {
+        int64_t wall_ns = clock_wall_ns();
+        clock_format_http(wall_ns, text);
+        valid_until_ns = now_ns + NS_PER_SEC - wall_ns % NS_PER_SEC;
+    }
+    return str_n(text, CLOCK_HTTP_LEN);
+}
+
+int h1_response_start(struct http_request *r, unsigned status, const struct http_headers *headers,
+                      int64_t content_length)
+{
+    struct h1_conn *conn = r->stream;
+    CHECK(r->status == 0 && status >= 200 && status <= 999);
+    r->status = status;
+    conn->answer_headers = headers;
+    conn->head_waits = true;
+    if (content_length >= 0)
+        conn->framing = ANSWER_LENGTH;
+    else
+        conn->framing = r->version_minor > 0 ? ANSWER_CHUNKED : ANSWER_UNTIL_CLOSE;
+    conn->answer_left = content_length >= 0 ? (uint64_t)content_length : 0;
+    conn->closes = conn->closes || !conn->head.is_keep_alive || h1_server_is_draining() ||
+                   conn->framing == ANSWER_UNTIL_CLOSE || !h1_request_is_drainable(conn);
+    return 0;
+}
+
+static void write_head(struct h1_conn *conn, struct buf *out)
+{
+    const struct http_request *r = &conn->request;
+    BUF_LIT(out, "HTTP/1.1 ");
+    buf_add_u64(out, r->status);
+    buf_add_char(out, ' ');
+    buf_add_str(out, http_reason(r->status));
+    BUF_LIT(out, "\r\nDate: ");
+    buf_add_str(out, date_now());
+    const struct http_headers *headers = conn->answer_headers;
+    for (uint32_t i = 0; headers != NULL && i < headers->count; i++) {
+        const struct http_header *h = &headers->items[i];
+        if (is_ours(h->name) || !http_value_is_safe(h->value) || !http_value_is_safe(h->name))
+            continue;
+        BUF_LIT(out, "\r\n");
+        buf_add_str(out, h->name);
+        BUF_LIT(out, ": ");
+        buf_add_str(out, h->value);
+    }
+    if (conn->framing == ANSWER_CHUNKED && !has_no_body(r)) {
+        BUF_LIT(out, "\r\nTransfer-Encoding: chunked");
+    } else if (conn->framing == ANSWER_LENGTH && r->status != 204 && r->status != 304) {
+        BUF_LIT(out, "\r\nContent-Length: ");
+        buf_add_u64(out, conn->answer_left);
+    }
+    if (conn->closes)
+        BUF_LIT(out, "\r\nConnection: close");
+    else if (r->version_minor == 0)
+        BUF_LIT(out, "\r\nConnection: keep-alive");
+    BUF_LIT(out, "\r\n\r\n");
+}
+
+static void add_chunk_size(struct buf *out, size_t n)
+{
+    char hex[16];
+    size_t at = sizeof(hex);
+    do {
+        hex[--at] = "0123456789abcdef"[n & 15];
+        n >>= 4;
+    } while (n > 0);
+    buf_add(out, hex + at, sizeof(hex) - at);
+    BUF_LIT(out, "\r\n");
+}
+
+static size_t iov_bytes(const struct iovec *iov, int count)
+{
+    size_t n = 0;
+    for (int i = 0; i < count; i++)
+        n += iov[i].iov_len;
+    return n;
+}
+
+YIELDS static int send_parts(struct h1_conn *conn, struct iovec *iov, int count)
+{
+    int result = io_writev_paced(&conn->io, iov, count, conn->settings->write_timeout_ns);
+    if (result < 0)
+        conn->is_aborted = true;
+    else
+        conn->request.head_sent = true;
+    return result;
+}
+
+/* What stands before the body bytes: the head if it waits still, and the chunk's size. */
+static int write_front(struct h1_conn *conn, size_t bytes, struct buf *front)
+{
+    if (conn->head_waits)
+        write_head(conn, front);
+    conn->head_waits = false;
+    if (conn->framing == ANSWER_CHUNKED && bytes > 0)
+        add_chunk_size(front, bytes);
+    return buf_ok(front) ? 0 : err_set(ERR_NOMEM, FAULT_GATEWAY, "no memory for the answer");
+}
+
+/* What stands after them. */
+static struct str back_of(const struct h1_conn *conn, size_t bytes, bool is_last)
+{
+    if (conn->framing != ANSWER_CHUNKED || has_no_body(&conn->request))
+        return STR_EMPTY;
+    if (bytes > 0)
+        return is_last ? STR("\r\n0\r\n\r\n") : STR("\r\n");
+    return is_last ? STR("0\r\n\r\n") : STR_EMPTY;
+}
+
+enum { PARTS_IN_PLACE = 6 };
+
+YIELDS int h1_response_write(struct http_request *r, struct iovec *iov, int count, bool is_last,
+                             int64_t deadline)
+{
+    struct h1_conn *conn = r->stream;
+    struct iovec few[PARTS_IN_PLACE + 2];
+    struct iovec *parts = few;
+    size_t bytes = iov_bytes(iov, count);
+    (void)deadline; /* a client is given up by standing still, not by a fixed time */
+    CHECK(r->status != 0 && !r->is_complete);
+    if (conn->is_aborted)
+        return err_set(ERR_RESET, FAULT_CLIENT, "the answer was broken off");
+    if (conn->framing == ANSWER_LENGTH && bytes > conn->answer_left) {
+        conn->is_aborted = true;
+        return err_set(ERR_INVALID, FAULT_GATEWAY, "more body than its Content-Length");
+    }
+    if (count > PARTS_IN_PLACE)
+        parts = arena_alloc(r->arena, (size_t)(count + 2) * sizeof(*parts));
+    struct buf front = BUF_INIT;
+    int result = parts == NULL ? err_set(ERR_NOMEM, FAULT_GATEWAY, "no memory for the answer")
+                               : write_front(conn, has_no_body(r) ? 0 : bytes, &front);
+    if (result == 0) {
+        int n = 0;
+        parts[n++] = (struct iovec){front.ptr, front.len};
+        for (int i = 0; i < count && !has_no_body(r); i++)
+            parts[n++] = iov[i];
+        struct str back = back_of(conn, bytes, is_last);
+        parts[n++] = (struct iovec){(void *)(uintptr_t)back.ptr, back.len};
+        result = send_parts(conn, parts, n);
+    } else {
+        conn->is_aborted = true;
+    }
+    buf_fini(&front);
+    if (result < 0)
+        return result;
+    if (conn->framing == ANSWER_LENGTH)
+        conn->answer_left -= bytes;
+    r->body_bytes_out += bytes;
+    r->is_complete = is_last && (conn->framing != ANSWER_LENGTH || conn->answer_left == 0);
+    return 0;
+}
+
+YIELDS int h1_response_end(struct http_request *r, const struct http_headers *trailers,
+                           int64_t deadline)
+{
+    struct h1_conn *conn = r->stream;
+    if (trailers == NULL || trailers->count == 0 || conn->framing != ANSWER_CHUNKED)
+        return h1_response_write(r, NULL, 0, true, deadline);
+    struct buf text = BUF_INIT;
+    if (conn->head_waits)
+        write_head(conn, &text);
+    conn->head_waits = false;
+    BUF_LIT(&text, "0\r\n");
+    for (uint32_t i = 0; i < trailers->count; i++) {
+        const struct http_header *h = &trailers->items[i];
+        if (is_ours(h->name) || !http_value_is_safe(h->value))
+            continue;
+        buf_add_str(&text, h->name);
+        BUF_LIT(&text, ": ");
+        buf_add_str(&text, h->value);
+        BUF_LIT(&text, "\r\n");
+    }
+    BUF_LIT(&text, "\r\n");
+    struct iovec iov = {text.ptr, text.len};
+    int result = buf_ok(&text) ? send_parts(conn, &iov, 1)
+                               : err_set(ERR_NOMEM, FAULT_GATEWAY, "no memory for the answer");
+    buf_fini(&text);
+    r->is_complete = result == 0;
+    return result;
+}
