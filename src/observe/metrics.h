@@ -1,8 +1,8 @@
 /*
  * Metrics: per-thread counters and histograms, summed when they are read.
- * metrics_init in the main thread; the rest on loop threads, metrics_write on any thread.
- * Nothing yields.
- * A series belongs to its thread and lives until the thread ends.
+ * metrics_init in the main thread; _write, _count, _set_generation anywhere; loop threads the rest.
+ * Nothing yields. metrics_write reads /proc and may take milliseconds: call it by helper_run.
+ * A series' words belong to its thread while that runs; what was counted stays when it ends.
  * Cannot fail: past the cap of label sets, and without memory, things count under "other".
  */
 #ifndef WEIR_OBSERVE_METRICS_H
@@ -20,15 +20,17 @@ void metrics_thread_fini(void);
 
 /* Requests being served, by operation. */
 void metrics_request_begin(struct str operation);
-/* Counts and times a settled request, and ends what metrics_request_begin began. */
+/* Counts and times a settled request, and ends what metrics_request_begin began. A model's name
+ * becomes a label when a provider has answered for it with 2xx; until then it counts as "other". */
 void metrics_request_end(const struct request_record *record);
 
-/* The inter-token gaps of one (operation, provider, model): found once a stream, used per event. */
+/* The inter-token gaps of one (operation, provider, model): found once a stream, after the provider
+ * has begun to answer, and used per event. */
 struct metrics_gaps;
 struct metrics_gaps *metrics_gaps(struct str operation, struct str provider, struct str model);
 void metrics_gap(struct metrics_gaps *gaps, int64_t gap_ns);
 
-/* What else happens, by a fixed name (a literal), e.g. "config_reload_ok", "log_dropped". */
+/* What else happens. */
 enum metrics_counter {
     METRIC_CONFIG_RELOADS_OK,
     METRIC_CONFIG_RELOADS_FAILED,

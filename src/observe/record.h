@@ -16,34 +16,34 @@ struct request_record {
     int64_t start_wall_ns;
     struct str request_id;
     struct str client_ip;
-    struct str method, path; /* path without its query */
-    struct str operation;    /* "chat", "completions", "models", "health", ... */
-    struct str dialect;      /* the client's */
-    struct str key_name;     /* of the virtual key, or empty */
-    struct str model_asked;  /* as the client wrote it */
-    struct str provider;     /* that answered, or was tried last; empty = none */
-    struct str model;        /* as sent to the provider */
+    struct str method, path;   /* path without its query */
+    struct str operation;      /* "chat", "completions", "models", "health", ... */
+    struct str dialect;        /* the client's */
+    struct str key_name;       /* of the virtual key, or empty */
+    struct str model_asked;    /* as the client wrote it */
+    struct str provider;       /* that answered, or was tried last; empty = none */
+    struct str model;          /* as sent to the provider */
     struct str model_answered; /* as the provider calls it */
     struct str route;
     unsigned status;          /* sent to the client; 0 = none was sent */
     unsigned upstream_status; /* 0 = no answer */
     struct str outcome;       /* "ok", "client_error", "upstream_error", "gateway_error",
                                  "client_gone", "stream_broken" */
-    struct str error;         /* short class for people and labels: "timeout", "auth", ... or empty */
+    struct str error; /* short class for people and labels: "timeout", "auth", ... or empty */
     struct str error_message; /* one line */
     struct str finish_reason;
     bool is_stream;
     bool is_simulated;
     unsigned attempts;
-    bool upstream_reused;     /* connection */
-    int64_t total_ns;         /* first byte in to last byte out */
-    int64_t overhead_ns;      /* time in weir: total without what upstream and client took */
-    int64_t upstream_ns;      /* request sent to last byte; -1 = no call */
-    int64_t connect_ns;       /* dns + connect + tls of a new connection; -1 = reused */
-    int64_t ttft_ns;          /* from the request's start to the first content token; -1 */
-    uint64_t events;          /* stream events relayed */
+    bool upstream_reused; /* connection */
+    int64_t total_ns;     /* first byte in to last byte out */
+    int64_t overhead_ns;  /* time in weir: total without what upstream and client took */
+    int64_t upstream_ns;  /* request sent to last byte; -1 = no call */
+    int64_t connect_ns;   /* dns + connect + tls of a new connection; -1 = reused */
+    int64_t ttft_ns;      /* from the request's start to the first content token; -1 */
+    uint64_t events;      /* stream events relayed */
     uint64_t bytes_in, bytes_out;
-    uint64_t generation;      /* of the snapshot */
+    uint64_t generation; /* of the snapshot */
     struct token_usage usage;
 };
 
