@@ -111,6 +111,7 @@ def run(arguments):
 
 def main(arguments):
     processes.end_on_signals()
+    machine.raise_open_file_limit()
     try:
         return run(parse(arguments))
     except BenchError as error:

@@ -142,11 +142,11 @@ def select_rows(only):
 
 def parse(arguments):
     parser = argparse.ArgumentParser(prog="bench/run", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="about two minutes, less exact")
+    parser.add_argument("--quick", action="store_true", help="a few minutes, less exact")
     parser.add_argument("--only", metavar="ROW[,ROW]", help="these rows of the table only")
     parser.add_argument("--contenders", metavar="NAME[,NAME]",
                         help="of weir, nginx, haproxy, direct")
-    parser.add_argument("--rounds", type=int, help="samples of each figure (2 quick, 5 full)")
+    parser.add_argument("--rounds", type=int, help="samples of each figure (rows.py has the defaults)")
     parser.add_argument("--placement", choices=("apart", "together"),
                         help="for all rows: the proxy on a core of its own, or all on one")
     parser.add_argument("--bin", metavar="PATH", help="the weir to measure")
@@ -159,14 +159,13 @@ def run(arguments):
     rows = select_rows(arguments.only)
     chosen = choose(arguments, build)
     bench = Bench(build, arguments.quick, arguments.placement)
-    rounds = arguments.rounds or bench.ms(2, 5)
     results = []
     for row in rows:
         if not any(c.name in row.contenders and c.is_proxy for c in chosen):
             continue
-        row_rounds = min(rounds, bench.ms(*row.rounds)) if row.rounds else rounds
         print(f"{row.title} ...", file=sys.stderr, flush=True)
-        samples = measure_row(bench, row, chosen, row_rounds)
+        rounds = arguments.rounds or bench.ms(*row.rounds)
+        samples = measure_row(bench, row, chosen, rounds)
         results.append(report.RowResult(row, samples))
     bench.mock.stop()
     path = arguments.out or os.path.join(build, "bench", "result.json")
@@ -178,6 +177,7 @@ def run(arguments):
 
 def main(arguments):
     processes.end_on_signals()
+    machine.raise_open_file_limit()
     try:
         return run(parse(arguments))
     except BenchError as error:

@@ -50,7 +50,7 @@ def cpu_per_request(connections, prompt_bytes):
 
 def cpu_per_token(streams):
     def measure(bench, contender):
-        seconds = bench.ms(3000, 10000) / 1000
+        seconds = bench.ms(2000, 8000) / 1000
         tokens = int(seconds * 50)
         with bench.running(contender) as proxy:
             settings = {"connections": streams, "requests": streams, "ramp_ms": 1000,
@@ -94,7 +94,7 @@ def ttft_open_loop(rate, fresh):
         with bench.running(contender) as proxy:
             settings = {"stream": True, "rate": rate, "model": "bench-20tok-20ms", "fresh": fresh}
             _load_once(bench, proxy, **settings, duration_ms=WARM_MS)
-            result = _load_once(bench, proxy, **settings, duration_ms=bench.ms(2500, 10000))
+            result = _load_once(bench, proxy, **settings, duration_ms=bench.ms(1500, 6000))
         return _quantiles(result["ttft_us"])
 
     return measure
@@ -123,7 +123,7 @@ def memory(bench, contender):
         result = bench.load(proxy).finish(process, 120)
         bench.note(contender.name, result)
         _load_once(bench, proxy, connections=64, duration_ms=bench.ms(500, 3000))
-        time.sleep(bench.ms(5000, 60000) / 1000)
+        time.sleep(bench.ms(3000, 60000) / 1000)
         after = proxy.memory()
     sample = {"stream_kib": (full["rss"] - idle["rss"]) / streams / 1024,
               "stream_private_kib": (full["private"] - idle["private"]) / streams / 1024,

@@ -25,14 +25,14 @@ class Row:
     """One figure: `measure(bench, contender)` takes one sample of it, `metrics` are the numbers
     of the sample that the table shows."""
 
-    def __init__(self, name, title, measure_one, metrics, *, added=False, rounds=None,
+    def __init__(self, name, title, measure_one, metrics, *, added=False, rounds=(1, 5),
                  placement="apart", contenders=("weir", "nginx", "haproxy")):
         self.name = name
         self.title = title
         self.measure = measure_one
         self.metrics = metrics
         self.added = added  # what the direct call of the same round takes is subtracted
-        self.rounds = rounds  # (quick, full), or None for the bench's own
+        self.rounds = rounds  # of a quick run and of a full one
         self.placement = placement  # which core runs what (machine.Cores)
         self.contenders = contenders + ("direct",) if added else contenders
 
@@ -53,11 +53,12 @@ def quantiles():
 
 
 ROWS = [
-    Row("request", "CPU a request, saturated, 1 KB", measure.cpu_per_request(64, 1024), cpu(0.95)),
+    Row("request", "CPU a request, saturated, 1 KB", measure.cpu_per_request(64, 1024), cpu(0.95),
+        rounds=(2, 5)),
     Row("tokens_400", "CPU a token, 400 streams x 50/s", measure.cpu_per_token(400), cpu(0.88),
-        placement="together"),
+        rounds=(2, 5), placement="together"),
     Row("tokens_50", "CPU a token, 50 streams x 50/s", measure.cpu_per_token(50), cpu(0.90),
-        placement="together"),
+        rounds=(2, 5), placement="together"),
     Row("prompt_100k", "CPU a request, 100 KB prompt", measure.cpu_per_request(16, 100_000),
         cpu(1.05)),
     Row("prompt_1m", "CPU a request, 1 MB prompt", measure.cpu_per_request(4, 1_000_000),
@@ -73,7 +74,7 @@ ROWS = [
         [Metric("p50_us", "p50", "us", at_most=100, of_nginx=0.96),
          Metric("p99_us", "p99", "us", at_most=200)], added=True, placement="together"),
     Row("ttft_fresh", "same, each on a new connection", measure.ttft_open_loop(200, True),
-        quantiles(), added=True, placement="together"),
+        quantiles(), added=True, rounds=(1, 3), placement="together"),
     Row("memory", "memory", measure.memory,
         [Metric("stream_kib", "an open stream", "KiB", at_most=12),
          Metric("idle_pss_mib", "idle", "MiB", at_most=6),
