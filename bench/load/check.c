@@ -329,10 +329,11 @@ static void read_head(struct check *check, const char *head, size_t len)
     if (check->status / 100 == 1)
         return; /* an interim answer; the real one follows */
     check->is_refused = check->status != 200;
-    for (const char *line = memchr(head, '\n', len); line != NULL && line + 1 < end;) {
-        line++;
-        const char *next = memchr(line, '\n', (size_t)(end + 2 - line));
-        size_t line_len = (size_t)(next - line);
+    const char *line_end = memchr(head, '\n', len);
+    while (line_end != NULL && line_end + 1 < end) {
+        const char *line = line_end + 1;
+        line_end = memchr(line, '\n', (size_t)(end + 2 - line));
+        size_t line_len = line_end != NULL ? (size_t)(line_end - line) : 0;
         if (has_name(line, line_len, "content-length")) {
             has_length = true;
             check->left = (size_t)strtoull(line + sizeof("content-length:") - 1, NULL, 10);
@@ -341,7 +342,6 @@ static void read_head(struct check *check, const char *head, size_t len)
         } else if (has_name(line, line_len, "connection")) {
             check->is_last = memmem(line, line_len, "close", 5) != NULL;
         }
-        line = next;
     }
     if (is_chunked == has_length) {
         break_off(check, "an answer with both lengths, or with none");

@@ -21,7 +21,7 @@ size_t answer_room(const struct answer *answer)
     /* At the most two tokens in a step, or the end of a stream, or the whole of an answer. */
     size_t body = answer->is_stream ? 2 * (size_t)answer->call.model.event_bytes
                                     : (size_t)answer->call.model.answer_bytes;
-    return body + 6 * FORMAT_SLACK;
+    return body + (size_t)6 * FORMAT_SLACK;
 }
 
 /* Room for the size line of a chunk: an event is written behind it, and then moved up to it. */
