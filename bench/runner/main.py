@@ -12,10 +12,6 @@ from .rows import ROWS
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
-# How a fault of the load generator counts in the closing line.
-TOKEN_FAULTS = ("lost", "doubled", "reordered", "foreign", "corrupt", "unended")
-
-
 def build_folder():
     return os.path.join(ROOT, os.environ.get("BUILD", "build"))
 
