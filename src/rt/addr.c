@@ -128,6 +128,18 @@ uint16_t net_addr_port(const struct net_addr *addr)
     }
 }
 
+bool net_addr_equal(const struct net_addr *a, const struct net_addr *b)
+{
+    if (a->len == 0 || b->len == 0 || a->u.any.sa_family != b->u.any.sa_family)
+        return a->len == b->len;
+    if (a->u.any.sa_family == AF_INET)
+        return a->u.v4.sin_port == b->u.v4.sin_port &&
+               a->u.v4.sin_addr.s_addr == b->u.v4.sin_addr.s_addr;
+    return a->u.v6.sin6_port == b->u.v6.sin6_port &&
+           a->u.v6.sin6_scope_id == b->u.v6.sin6_scope_id &&
+           memcmp(&a->u.v6.sin6_addr, &b->u.v6.sin6_addr, sizeof(a->u.v6.sin6_addr)) == 0;
+}
+
 void net_addr_unmap(struct net_addr *addr)
 {
     if (addr->u.any.sa_family != AF_INET6 || !IN6_IS_ADDR_V4MAPPED(&addr->u.v6.sin6_addr))

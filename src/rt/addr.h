@@ -35,6 +35,8 @@ bool net_addr_parse(struct str literal, uint16_t port, struct net_addr *out);
 /* "127.0.0.1:8080", "[::1]:0", "localhost:8080", ":8080" and "8080" (the last three = 127.0.0.1). */
 bool net_addr_parse_listen(struct str text, struct net_addr *out);
 uint16_t net_addr_port(const struct net_addr *addr);
+/* Same family, address and port. */
+bool net_addr_equal(const struct net_addr *a, const struct net_addr *b);
 /* An IPv4-mapped IPv6 address (what a dual-stack socket reports) becomes the IPv4 address. */
 void net_addr_unmap(struct net_addr *addr);
 /* IPv4-mapped, 6to4 and NAT64 forms are judged by the IPv4 address inside. The well-known

@@ -165,6 +165,26 @@ static void mapped_addresses_become_ipv4(void **state)
     assert_string_equal(net_addr_format(&addr, true, out), "[::1]:99");
 }
 
+static void equality_is_of_family_address_and_port(void **state)
+{
+    (void)state;
+    static const char *const texts[] = {"127.0.0.1:1", "127.0.0.1:2", "127.0.0.2:1",
+                                        "[::1]:1",     "[::1]:2",     "[::2]:1"};
+    for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
+        for (size_t j = 0; j < ARRAY_LEN(texts); j++) {
+            struct net_addr a, b;
+            assert_true(net_addr_parse_listen(str_c(texts[i]), &a));
+            assert_true(net_addr_parse_listen(str_c(texts[j]), &b));
+            assert_int_equal(net_addr_equal(&a, &b), i == j);
+        }
+    }
+    const struct net_addr none = {.len = 0};
+    struct net_addr some;
+    assert_true(net_addr_parse_listen(STR("1"), &some));
+    assert_true(net_addr_equal(&none, &none));
+    assert_false(net_addr_equal(&none, &some));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -173,6 +193,7 @@ int main(void)
         cmocka_unit_test(listen_addresses),
         cmocka_unit_test(kinds),
         cmocka_unit_test(mapped_addresses_become_ipv4),
+        cmocka_unit_test(equality_is_of_family_address_and_port),
     };
     return cmocka_run_group_tests_name("rt/addr", tests, NULL, NULL);
 }
