@@ -2,6 +2,7 @@
 
 #include <errno.h>
 
+#include "base/mem.h"
 #include "rt/sys.h"
 
 /* Runs on the loop's stack when the poller has news of the socket. */
@@ -157,6 +158,19 @@ YIELDS int io_wait_flag(struct io *io, enum io_flag flag, int64_t deadline_ns)
     return 0;
 }
 
+YIELDS int io_wait_any(struct io *io, int64_t deadline_ns)
+{
+    while ((io->flags & (IO_READABLE | IO_WRITABLE)) == 0) {
+        CHECK(io->reader == NULL && io->writer == NULL);
+        io->reader = io->writer = task_self();
+        int r = task_park(deadline_ns);
+        io->reader = io->writer = NULL;
+        if (r < 0)
+            return r;
+    }
+    return 0;
+}
+
 /* The layer's calls as one argument for on_loop_stack. */
 struct layer_call {
     struct io *io;
@@ -294,25 +308,58 @@ YIELDS static int flush_layer(struct io *io, const struct write_patience *patien
     }
 }
 
+static bool lies_in_scratch(const struct iovec *part)
+{
+    uintptr_t at = (uintptr_t)part->iov_base, scratch = (uintptr_t)loop_scratch();
+    return at >= scratch && at < scratch + LOOP_SCRATCH_BYTES;
+}
+
+/* Before a wait: what a reader left in the scratch buffer would be overwritten by other tasks. The
+ * parts are moved to a block of *size bytes; NULL with 0 when there are none. */
+static int rescue(struct iovec *iov, int count, void **block, size_t *size)
+{
+    size_t bytes = 0;
+    for (int i = 0; i < count; i++)
+        bytes += lies_in_scratch(&iov[i]) ? iov[i].iov_len : 0;
+    if (bytes == 0)
+        return 0;
+    *size = bytes;
+    char *to = *block = mem_block_take(size);
+    if (to == NULL)
+        return err_set(ERR_NOMEM, FAULT_GATEWAY, "no memory for what waits to be sent");
+    for (int i = 0; i < count; i++) {
+        if (!lies_in_scratch(&iov[i]))
+            continue;
+        memcpy(to, iov[i].iov_base, iov[i].iov_len);
+        iov[i].iov_base = to;
+        to += iov[i].iov_len;
+    }
+    return 0;
+}
+
 YIELDS static int write_all(struct io *io, struct iovec *iov, int count,
                             const struct write_patience *patience)
 {
     enum { IOV_AT_ONCE = 1024 }; /* Linux's UIO_MAXIOV */
+    void *block = NULL;
+    size_t block_size = 0;
+    int r = 0;
     count = iov_advance(&iov, count, 0);
-    while (count > 0) {
+    while (count > 0 && r == 0) {
         ssize_t n = io_try_writev(io, iov, MIN(count, IOV_AT_ONCE));
         if (n < 0)
-            return (int)n;
-        count = iov_advance(&iov, count, (size_t)n);
-        if (count == 0)
-            break;
-        if (n == 0) {
-            int r = wait_writable(io, patience);
-            if (r < 0)
-                return r;
-        }
+            r = (int)n;
+        else
+            count = iov_advance(&iov, count, (size_t)n);
+        if (n != 0 || count == 0)
+            continue;
+        if (block == NULL)
+            r = rescue(iov, count, &block, &block_size);
+        if (r == 0)
+            r = wait_writable(io, patience);
     }
-    return io->layer == NULL ? 0 : flush_layer(io, patience);
+    mem_block_give(block, block_size);
+    return io->layer == NULL || r < 0 ? r : flush_layer(io, patience);
 }
 
 YIELDS int io_writev(struct io *io, struct iovec *iov, int count, int64_t deadline_ns)

@@ -89,7 +89,11 @@ ssize_t io_try_read(struct io *io, void *buf, size_t cap);
 /* 0 when a read would give bytes, EOF or an error. Reads nothing. */
 YIELDS int io_wait_readable(struct io *io, int64_t deadline_ns);
 
-/* Writes all of it, in one call where the socket takes it. `iov` is used up (changed). */
+/* 0 when the socket may be read, or written: for who sends and must hear an early answer. */
+YIELDS int io_wait_any(struct io *io, int64_t deadline_ns);
+
+/* Writes all of it, in one call where the socket takes it. `iov` is used up (changed). Parts that
+ * lie in the loop's scratch buffer are copied before the task waits. */
 YIELDS int io_writev(struct io *io, struct iovec *iov, int count, int64_t deadline_ns);
 /* The same with a bound on standing still: -ERR_TIMEOUT when the peer takes nothing for stall_ns. */
 YIELDS int io_writev_paced(struct io *io, struct iovec *iov, int count, int64_t stall_ns);
