@@ -24,6 +24,7 @@ struct dial_proxy {
     struct str host;
     uint16_t port;
     bool is_tls;
+    struct tls_context *tls;  /* how to check a TLS proxy; NULL = as the target is checked */
     struct str authorization; /* value for Proxy-Authorization, or empty; a secret */
 };
 
@@ -42,9 +43,13 @@ struct dial_timing {
 };
 
 /*
- * TCP_NODELAY is set. With several addresses the next is tried after 250 ms, families alternate,
- * the first that connects wins. A target whose every address is refused gives -ERR_FORBIDDEN with
- * the address in the message.
+ * TCP_NODELAY and keep-alive are set. With several addresses the next is tried after 250 ms or when
+ * one has failed, families alternate, the first that connects wins. Addresses that the policy
+ * refuses are left out; when none is left the error is -ERR_FORBIDDEN with the address in the
+ * message. The connect deadline covers DNS, connecting and a proxy's answer; the other one TLS with
+ * the target. The error's retry is RETRY_YES where nothing has been said about the target that
+ * another try could not change (timeouts, refused and reset connections, a failing resolver).
+ * `timing` may be NULL.
  */
 YIELDS int dial(struct io *io, const struct dial_target *target, int64_t connect_deadline_ns,
                 int64_t tls_deadline_ns, struct dial_timing *timing);
