@@ -4,8 +4,8 @@
 
 /*
  * Heads go through llhttp, whole: they are gathered until their empty line is there, so that its
- * spans point into one copy in the arena. Bodies go through a chunk decoder of our own: it is
- * stricter than llhttp's and costs less per event.
+ * spans point into one copy in the arena. Bodies go through a chunk decoder of our own, no less
+ * strict than llhttp's, that costs less per event: see docs/internals/http1.md.
  */
 
 enum h1_state {
@@ -24,8 +24,15 @@ enum h1_state {
     STATE_FAILED,
 };
 
-/* Empty lines that are skipped before a request line. */
-enum { LEADING_BYTES_MAX = 16 };
+enum {
+    /* Empty lines that are skipped before a request line. */
+    LEADING_BYTES_MAX = 16,
+    /* Method, spaces and version around the request target. */
+    REQUEST_LINE_EXTRA = 32,
+    /* As many as 64 bits need: leading zeros could go on for ever otherwise. */
+    CHUNK_SIZE_DIGITS_MAX = 16,
+    GATHER_FIRST_BYTES = 128,
+};
 
 static int fail(struct h1_parser *p, unsigned status, enum err_code code, const char *why)
 {
@@ -114,22 +121,46 @@ static enum http_method method_of(struct str name)
     return METHOD_OTHER;
 }
 
-static bool is_host_char(char c)
+static bool is_alphanumeric(char c)
 {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-           (c != '\0' && strchr(".-_~:[]%", c) != NULL);
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
 }
 
-static bool is_valid_host(struct str host)
+/* A run of letters, digits and characters of `others`, at least one. */
+static bool is_run_of(struct str s, const char *others)
 {
-    for (size_t i = 0; i < host.len; i++) {
-        if (!is_host_char(host.ptr[i]))
+    for (size_t i = 0; i < s.len; i++) {
+        char c = s.ptr[i];
+        if (!is_alphanumeric(c) && (c == '\0' || strchr(others, c) == NULL))
             return false;
     }
-    return host.len > 0;
+    return s.len > 0;
 }
 
-/* Absolute form (RFC 9112 section 3.2.2): its authority must be the Host; it becomes origin form. */
+/* host [":" port] (RFC 9110 section 7.2), the host a name or a literal in brackets. */
+static bool is_valid_host(struct str host)
+{
+    struct str name;
+    struct str port = host;
+    uint64_t number;
+    bool has_port;
+    if (str_starts(host, STR("["))) {
+        bool is_closed = str_cut(&port, ']', &name);
+        if (!is_closed || !is_run_of(str_skip(name, 1), ":.%-_~") ||
+            (port.len > 0 && port.ptr[0] != ':'))
+            return false;
+        has_port = port.len > 0;
+        port = str_skip(port, 1);
+    } else {
+        has_port = str_cut(&port, ':', &name);
+        if (!is_run_of(name, ".-_~%"))
+            return false;
+    }
+    return !has_port || port.len == 0 || (str_to_u64(port, &number) && number <= 65535);
+}
+
+/* Absolute form (RFC 9112 section 3.2.2): its authority must be the Host; it becomes origin form.
+ */
 static int take_absolute_form(struct h1_parser *p, struct str host)
 {
     struct h1_head *head = p->head;
@@ -170,7 +201,8 @@ static int gate_expect(struct h1_parser *p)
     struct str expect = http_headers_get(&p->head->headers, STR("expect"));
     if (expect.ptr == NULL)
         return 0;
-    if (!str_ieq(expect, STR("100-continue")))
+    if (!str_ieq(expect, STR("100-continue")) ||
+        http_headers_count(&p->head->headers, STR("expect")) > 1)
         return fail(p, 417, ERR_PROTOCOL, "the only expectation that can be met is 100-continue");
     p->head->expects_continue = p->head->version_minor > 0;
     return 0;
@@ -285,20 +317,19 @@ static size_t find_head_end(const struct h1_parser *p, struct str bytes)
     return 0;
 }
 
-static bool is_token_char(char c)
+static bool is_token(struct str s)
 {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-           (c != '\0' && strchr("!#$%&'*+-.^_`|~", c) != NULL);
+    return is_run_of(s, "!#$%&'*+-.^_`|~");
 }
 
 static int gather(struct h1_parser *p, struct str bytes)
 {
     size_t len = p->gathered.len + bytes.len;
     if (len > p->gathered_cap) {
-        size_t cap = MAX(len, p->gathered_cap * 2);
+        size_t cap = MAX(MAX(len, p->gathered_cap * 2), (size_t)GATHER_FIRST_BYTES);
         char *grown = arena_alloc(p->arena, cap);
         if (grown == NULL)
-            return fail(p, 503, ERR_NOMEM, "no memory for the head");
+            return fail(p, 503, ERR_NOMEM, "no memory for the headers");
         if (p->gathered.len > 0)
             memcpy(grown, p->gathered.ptr, p->gathered.len);
         p->gathered.ptr = grown;
@@ -309,22 +340,56 @@ static int gather(struct h1_parser *p, struct str bytes)
     return 0;
 }
 
+/*
+ * What must hold of every byte of a head, so that no two readers can see other lines in it: lines
+ * end with CRLF, and neither half nor a NUL is anywhere else (RFC 9112 section 2.2).
+ */
+static int check_bytes(struct h1_parser *p)
+{
+    const char *at = p->gathered.ptr;
+    const char *end = at + p->gathered.len;
+    if (str_index(p->gathered, '\0') >= 0)
+        return fail(p, 400, ERR_PROTOCOL, "a NUL is in the head");
+    while (at < end) {
+        const char *lf = memchr(at, '\n', (size_t)(end - at));
+        const char *cr = memchr(at, '\r', (size_t)(end - at));
+        if (lf == NULL || cr == NULL || lf != cr + 1)
+            return fail(p, 400, ERR_PROTOCOL, "a line of the head does not end with CR LF");
+        at = lf + 1;
+    }
+    return 0;
+}
+
+/* llhttp also takes the first lines of RTSP and ICE. */
+static bool names_http(const struct h1_parser *p)
+{
+    struct str rest = p->gathered;
+    struct str line;
+    if (p->side == H1_RESPONSES)
+        return str_starts(rest, STR("HTTP/"));
+    str_cut(&rest, '\r', &line);
+    return line.len > 9 && str_starts(str_skip(line, line.len - 9), STR(" HTTP/"));
+}
+
 static int run_llhttp(struct h1_parser *p)
 {
     struct h1_head *head = p->head;
     enum llhttp_errno e = llhttp_execute(&p->llhttp, p->gathered.ptr, p->gathered.len);
     if (p->state == STATE_FAILED)
         return -err_slot()->code;
-    bool is_other_version = e == HPE_INVALID_VERSION && p->llhttp.http_major != 1;
-    if (is_other_version || e == HPE_PAUSED_H2_UPGRADE)
+    bool is_version_known = p->llhttp.http_major == 1 && p->llhttp.http_minor <= 1;
+    if (e == HPE_PAUSED_H2_UPGRADE ||
+        ((e == HPE_INVALID_VERSION || e == HPE_PAUSED) && !is_version_known))
         return fail(p, 505, ERR_PROTOCOL, "only HTTP/1.0 and HTTP/1.1 are spoken here");
     if (e != HPE_PAUSED) {
         const char *reason = llhttp_get_error_reason(&p->llhttp);
         return fail(p, 400, ERR_PROTOCOL,
                     reason != NULL && reason[0] != '\0' ? reason : "malformed HTTP head");
     }
-    if (p->llhttp.http_major != 1 || p->llhttp.http_minor > 1)
-        return fail(p, 505, ERR_PROTOCOL, "only HTTP/1.0 and HTTP/1.1 are spoken here");
+    if (!names_http(p))
+        return fail(p, 400, ERR_PROTOCOL, "the protocol of the request line is not HTTP");
+    if (llhttp_get_error_pos(&p->llhttp) != p->gathered.ptr + p->gathered.len)
+        return fail(p, 400, ERR_PROTOCOL, "malformed HTTP head");
     head->version_minor = p->llhttp.http_minor;
     head->status = p->side == H1_RESPONSES ? p->llhttp.status_code : 0;
     return gate(p);
@@ -349,32 +414,49 @@ static void begin_body(struct h1_parser *p)
     }
 }
 
-/* What can be said of a head that is not complete: garbage must not wait for its time-out. */
+/* What can be said of a head before its end: garbage must not wait for its time-out. The order of
+ * these is such that no cut of the bytes changes the verdict. */
 static int check_partial(struct h1_parser *p)
 {
+    size_t line_max = (size_t)p->limits->target_bytes + REQUEST_LINE_EXTRA;
+    if (!is_token(str_head(p->gathered, 1)))
+        return fail(p, 400, ERR_PROTOCOL, "this is not HTTP");
+    if (p->side == H1_REQUESTS && p->gathered.len > line_max &&
+        str_index(str_head(p->gathered, line_max), '\n') < 0)
+        return fail(p, 414, ERR_LIMIT, "the request line is too long");
     if (p->gathered.len > p->limits->head_bytes)
         return fail(p, 431, ERR_LIMIT, "the headers are too large");
-    if (!is_token_char(p->gathered.ptr[0]))
-        return fail(p, 400, ERR_PROTOCOL, "this is not HTTP");
-    if (p->gathered.len > p->limits->target_bytes + 32 && str_index(p->gathered, '\n') < 0)
-        return fail(p, 414, ERR_LIMIT, "the request line is too long");
     return 0;
+}
+
+/* Skips the empty lines before a request line; how many bytes they had, or -ERR_x. */
+static ssize_t skip_empty_lines(struct h1_parser *p, struct str bytes)
+{
+    size_t n = 0;
+    while (p->side == H1_REQUESTS && p->gathered.len == 0 && n < bytes.len) {
+        bool is_inside = p->leading_bytes % 2 == 1;
+        if (bytes.ptr[n] != (is_inside ? '\n' : '\r')) {
+            if (is_inside)
+                return fail(p, 400, ERR_PROTOCOL, "a line ends without LF");
+            break;
+        }
+        if (++p->leading_bytes > LEADING_BYTES_MAX)
+            return fail(p, 400, ERR_PROTOCOL, "too many empty lines before the request");
+        n++;
+    }
+    return (ssize_t)n;
 }
 
 ssize_t h1_parse_head(struct h1_parser *p, struct str bytes, bool *done)
 {
     CHECK(p->state == STATE_HEAD);
-    size_t skipped = 0;
     *done = false;
-    while (p->side == H1_REQUESTS && p->gathered.len == 0 && bytes.len > 0 &&
-           (bytes.ptr[0] == '\r' || bytes.ptr[0] == '\n')) {
-        if (++p->leading_bytes > LEADING_BYTES_MAX)
-            return fail(p, 400, ERR_PROTOCOL, "too many empty lines before the request");
-        bytes = str_skip(bytes, 1);
-        skipped++;
-    }
+    ssize_t skipped = skip_empty_lines(p, bytes);
+    if (skipped < 0)
+        return skipped;
+    bytes = str_skip(bytes, (size_t)skipped);
     if (bytes.len == 0)
-        return (ssize_t)skipped;
+        return skipped;
     size_t end = find_head_end(p, bytes);
     int r = gather(p, end == 0 ? bytes : str_head(bytes, end));
     if (r == 0)
@@ -382,8 +464,10 @@ ssize_t h1_parse_head(struct h1_parser *p, struct str bytes, bool *done)
     if (r < 0)
         return r;
     if (end == 0)
-        return (ssize_t)(skipped + bytes.len);
-    r = run_llhttp(p);
+        return skipped + (ssize_t)bytes.len;
+    r = check_bytes(p);
+    if (r == 0)
+        r = run_llhttp(p);
     if (r < 0)
         return r;
     /* The head's strings stay where they are; trailers are gathered elsewhere. */
@@ -391,7 +475,7 @@ ssize_t h1_parse_head(struct h1_parser *p, struct str bytes, bool *done)
     p->gathered_cap = 0;
     begin_body(p);
     *done = true;
-    return (ssize_t)(skipped + end);
+    return skipped + (ssize_t)end;
 }
 
 /* --- bodies --- */
@@ -417,17 +501,17 @@ static int trailer_line(struct h1_parser *p, struct str line)
 {
     struct str name;
     struct str value = line;
-    if (!str_cut(&value, ':', &name) || name.len == 0)
+    if (!str_cut(&value, ':', &name) || !is_token(name))
         return fail(p, 400, ERR_PROTOCOL, "a trailer is malformed");
-    for (size_t i = 0; i < name.len; i++) {
-        if (!is_token_char(name.ptr[i]))
-            return fail(p, 400, ERR_PROTOCOL, "a trailer is malformed");
-    }
     value = str_trim(value);
     if (!http_value_is_safe(value))
         return fail(p, 400, ERR_PROTOCOL, "a trailer is malformed");
-    if (!http_headers_add(&p->trailers, p->arena, arena_dup(p->arena, name),
-                          arena_dup(p->arena, value)))
+    if (p->trailers.count >= p->limits->header_count)
+        return fail(p, 431, ERR_LIMIT, "too many trailers");
+    name = arena_dup(p->arena, name);
+    value = arena_dup(p->arena, value);
+    if (name.ptr == NULL || value.ptr == NULL ||
+        !http_headers_add(&p->trailers, p->arena, name, value))
         return fail(p, 503, ERR_NOMEM, "no memory for the trailers");
     return 0;
 }
@@ -437,9 +521,8 @@ static int take_trailer_byte(struct h1_parser *p, char c)
 {
     if (++p->trailer_bytes > p->limits->trailer_bytes)
         return fail(p, 431, ERR_LIMIT, "the trailers are too large");
-    if (c != '\n') {
+    if (c != '\n')
         return gather(p, str_n(&c, 1));
-    }
     struct str line = p->gathered;
     p->gathered.len = 0;
     if (line.len == 0 || line.ptr[line.len - 1] != '\r')
@@ -454,7 +537,7 @@ static int take_trailer_byte(struct h1_parser *p, char c)
 static int take_size_digit(struct h1_parser *p, char c)
 {
     int digit = hex_value(c);
-    if (p->left > (UINT64_MAX >> 5))
+    if (++p->size_digits > CHUNK_SIZE_DIGITS_MAX || p->left > (UINT64_MAX >> 5))
         return fail(p, 400, ERR_PROTOCOL, "a chunk size is too large");
     p->left = p->left * 16 + (uint64_t)digit;
     p->state = STATE_CHUNK_SIZE;
@@ -469,13 +552,14 @@ static int take_framing_byte(struct h1_parser *p, char c)
         if (hex_value(c) < 0)
             return fail(p, 400, ERR_PROTOCOL, "a chunk size is malformed");
         p->left = 0;
+        p->size_digits = 0;
         return take_size_digit(p, c);
     case STATE_CHUNK_SIZE:
         if (hex_value(c) >= 0)
             return take_size_digit(p, c);
         if (c == '\r')
             p->state = STATE_CHUNK_SIZE_LF;
-        else if (c == ';' || c == ' ' || c == '\t')
+        else if (c == ';')
             p->state = STATE_CHUNK_EXTENSION;
         else
             return fail(p, 400, ERR_PROTOCOL, "a chunk size is malformed");
@@ -483,7 +567,7 @@ static int take_framing_byte(struct h1_parser *p, char c)
     case STATE_CHUNK_EXTENSION:
         if (c == '\r')
             p->state = STATE_CHUNK_SIZE_LF;
-        else if (c == '\n' || c == '\0')
+        else if (!http_value_is_safe(str_n(&c, 1)))
             return fail(p, 400, ERR_PROTOCOL, "a chunk extension is malformed");
         else if (++p->ext_bytes > p->limits->chunk_ext_bytes)
             return fail(p, 413, ERR_LIMIT, "the chunk extensions are too large");
@@ -549,6 +633,20 @@ int h1_parse_eof(struct h1_parser *p)
         return 0;
     }
     return fail(p, 400, ERR_PROTOCOL, "the connection was closed inside a message");
+}
+
+uint64_t h1_body_left(const struct h1_parser *p)
+{
+    return p->state == STATE_LENGTH ? p->left : 0;
+}
+
+bool h1_body_took(struct h1_parser *p, uint64_t n)
+{
+    CHECK(p->state == STATE_LENGTH && n <= p->left);
+    p->left -= n;
+    if (p->left == 0)
+        p->state = STATE_DONE;
+    return p->left == 0;
 }
 
 unsigned h1_status(const struct h1_parser *p)

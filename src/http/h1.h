@@ -46,7 +46,7 @@ struct h1_parser {
     struct str name; /* of the header being read */
     struct str value;
     uint64_t left; /* bytes of the body, or of the chunk */
-    uint32_t leading_bytes, trailer_bytes, ext_bytes;
+    uint32_t leading_bytes, trailer_bytes, ext_bytes, size_digits;
 };
 
 void h1_parser_init(struct h1_parser *p, enum h1_side side, const struct http_limits *limits);
@@ -68,6 +68,14 @@ ssize_t h1_parse_head(struct h1_parser *p, struct str bytes, bool *done);
 ssize_t h1_parse_body(struct h1_parser *p, struct str bytes, struct http_pieces *pieces);
 /* The peer closed its side: 0 when that ends the message (H1_UNTIL_CLOSE), else -ERR_PROTOCOL. */
 int h1_parse_eof(struct h1_parser *p);
+
+/*
+ * For bodies of known length that are read straight to where they belong: how many bytes are still
+ * to come (0 with any other framing), and that n of them were read past the parser. True when the
+ * message ends with them.
+ */
+uint64_t h1_body_left(const struct h1_parser *p);
+bool h1_body_took(struct h1_parser *p, uint64_t n);
 
 /* 400, 413, 414, 417, 431, 501, 505 for a failed request; 502 for a failed response. */
 unsigned h1_status(const struct h1_parser *p);

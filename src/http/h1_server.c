@@ -1,6 +1,3 @@
-#include <netinet/in.h>
-#include <netinet/tcp.h>
-
 #include "base/clock.h"
 #include "base/err.h"
 #include "base/mem.h"
@@ -264,12 +261,6 @@ static void conn_main(void *arg)
     mem_free(conn);
 }
 
-static void set_options(int fd)
-{
-    int bytes = NOT_SENT_BYTES;
-    sys_setsockopt(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &bytes, sizeof(bytes));
-}
-
 void http_serve(int fd, const struct net_addr *peer, struct tls_context *tls,
                 const struct http_server_settings *settings, http_handler_fn *handler, void *ctx)
 {
@@ -289,11 +280,11 @@ void http_serve(int fd, const struct net_addr *peer, struct tls_context *tls,
     if (peer != NULL)
         conn->peer = *peer;
     h1_parser_init(&conn->parser, H1_REQUESTS, &settings->limits);
-    set_options(fd);
     if (io_open(&conn->io, fd) < 0) {
         mem_free(conn);
         return;
     }
+    io_limit_unsent(&conn->io, NOT_SENT_BYTES);
     list_push(&conns.all, &conn->node);
     if (task_spawn(RUN_NORMAL, "client connection", conn_main, conn) == NULL) {
         list_remove(&conn->node);

@@ -1,6 +1,8 @@
 #include "rt/io.h"
 
 #include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 
 #include "base/mem.h"
 #include "rt/sys.h"
@@ -27,6 +29,8 @@ static void on_ready(struct pollable *p)
         io->layer->flush(io); /* an error of it is met by the next write */
     if (io->owner != NULL && (io->flags & IO_HANGUP) != 0)
         task_cancel(io->owner, ERR_RESET);
+    if (io->on_news != NULL && (io->flags & (IO_READABLE | IO_HANGUP)) != 0)
+        io->on_news(io);
 }
 
 int io_open(struct io *io, int fd)
@@ -55,6 +59,7 @@ static void forget(struct io *io)
 {
     CHECK(io->reader == NULL && io->writer == NULL);
     io->owner = NULL;
+    io->on_news = NULL;
     io->pollable.fd = -1;
 }
 
@@ -418,4 +423,9 @@ YIELDS int io_finish(struct io *io, int64_t deadline_ns)
     }
     sys_shutdown(io->pollable.fd, SHUT_WR);
     return 0;
+}
+
+void io_limit_unsent(struct io *io, int bytes)
+{
+    sys_setsockopt(io->pollable.fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &bytes, sizeof(bytes));
 }

@@ -54,6 +54,9 @@ struct io {
     struct task *reader; /* waits for IO_READABLE */
     struct task *writer; /* waits for IO_WRITABLE */
     struct task *owner;  /* cancelled when the peer hangs up: see io_watch_hangup */
+    /* Called on the loop's stack when there is something to read or the peer has gone, for an io
+     * that no task waits on (an idle connection). It must not close the io there and then. */
+    void (*on_news)(struct io *io);
     const struct io_layer *layer;
     struct tls_session *tls;
     uint64_t bytes_in; /* on the socket */
@@ -114,6 +117,10 @@ void io_shutdown_write(struct io *io);
 /* The same, and waits until the socket has taken all of it: what tells the peer that nothing is
  * missing. For answers that end with the connection. */
 YIELDS int io_finish(struct io *io, int64_t deadline_ns);
+
+/* How many bytes the kernel may hold for the peer before the io counts as full (TCP only): bounds
+ * what waits there for one that reads slowly. */
+void io_limit_unsent(struct io *io, int bytes);
 
 /* For layers: raw socket calls with the flags kept right. n > 0, 0 = would block, or -ERR_x. */
 ssize_t io_raw_recv(struct io *io, void *buf, size_t cap);
