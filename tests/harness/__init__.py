@@ -1,0 +1,12 @@
+"""What the tests of the running program are made of.
+
+weir.py       one weir process: config, start, readiness, log lines, metrics, stop
+upstream.py   a scripted model provider on raw sockets: what it got, and what it does to the caller
+rawhttp.py    a client that sends and compares bytes
+recordings.py recorded provider traffic (WEIR_WIRE_DIR)
+sse.py        server-sent events, enough to say what a client should have got
+certs.py      certificates made by the openssl command
+proxy.py      a CONNECT proxy
+hosts.py      a private /etc/hosts for one process
+node.py       Node scripts and the npm packages they need
+"""
