@@ -4,6 +4,7 @@
 #include <sys/epoll.h>
 
 #include "base/mem.h"
+#include "rt/crash.h"
 #include "rt/loop_private.h"
 #include "rt/stack.h"
 #include "rt/sys.h"
@@ -31,6 +32,11 @@ struct loop *loop_self(void)
 unsigned loop_index(const struct loop *loop)
 {
     return loop->index;
+}
+
+pthread_t loop_thread(const struct loop *loop)
+{
+    return loop->thread;
 }
 
 struct loop_stats *loop_stats(struct loop *loop)
@@ -161,6 +167,7 @@ struct loop *loop_new(unsigned index)
     }
     loop->magic = LOOP_MAGIC;
     loop->index = index;
+    loop->thread = pthread_self();
     loop->scratch = scratch;
     for (unsigned c = 0; c < RUN_CLASS_COUNT; c++)
         list_init(&loop->ready[c]);
@@ -170,6 +177,7 @@ struct loop *loop_new(unsigned index)
     loop->now_ns = clock_mono_ns();
     timer_wheel_init(&loop->wheel, loop->now_ns);
     current = loop;
+    crash_thread_init();
     loop->mail_bell.fd = -1;
     loop->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
     int bell = loop->epoll_fd < 0 ? -1 : sys_eventfd();
@@ -192,6 +200,7 @@ void loop_free(struct loop *loop)
     if (loop->epoll_fd >= 0)
         sys_close(loop->epoll_fd);
     stacks_release();
+    crash_thread_fini();
     mem_free(loop->scratch);
     mem_blocks_trim();
     current = NULL;
@@ -316,6 +325,8 @@ void loop_turn(struct loop *loop, int64_t max_wait_ns)
 
 void loop_run(struct loop *loop)
 {
+    refresh_now(loop);
+    atomic_store_explicit(&loop->stats.busy_since_ns, loop->now_ns, memory_order_relaxed);
     while (!atomic_load_explicit(&loop->is_stopping, memory_order_acquire))
         loop_turn(loop, POLL_MAX_MS * NS_PER_MS);
     atomic_store_explicit(&loop->stats.busy_since_ns, 0, memory_order_relaxed);

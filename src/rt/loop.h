@@ -8,6 +8,7 @@
 #ifndef WEIR_RT_LOOP_H
 #define WEIR_RT_LOOP_H
 
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 
@@ -74,6 +75,8 @@ void loop_free(struct loop *loop);
 /* The loop of this thread; NULL on a thread without one. */
 struct loop *loop_self(void);
 unsigned loop_index(const struct loop *loop);
+/* The thread that made it. */
+pthread_t loop_thread(const struct loop *loop);
 struct loop_stats *loop_stats(struct loop *loop);
 
 /* Any thread: ends loop_run after the current turn. */

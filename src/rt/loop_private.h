@@ -20,6 +20,7 @@ struct loop_call {
 struct loop {
     uint32_t magic;
     unsigned index;
+    pthread_t thread;
     int epoll_fd;
     int64_t now_ns;
     struct context context; /* the thread's own stack, while a task runs */
