@@ -39,6 +39,10 @@ static int read_model(struct openai_request *request, const struct json_found *f
         return refuse_param(request, WANT_MODEL, "is not a valid JSON string");
     if (request->model.len == 0)
         return refuse_param(request, WANT_MODEL, "must not be empty");
+    /* The body goes before the request ends; its name is needed until then. */
+    request->model = arena_dup(arena, request->model);
+    if (request->model.ptr == NULL)
+        return err_set(ERR_NOMEM, FAULT_GATEWAY, "out of memory");
     request->model_span = found->value;
     return 0;
 }
