@@ -179,6 +179,12 @@ struct str arena_printf(struct arena *arena, const char *format, ...)
     return s;
 }
 
+struct str arena_u64(struct arena *arena, uint64_t v)
+{
+    char *p = arena_alloc(arena, 20);
+    return p == NULL ? STR_EMPTY : str_n(p, str_put_u64(p, v));
+}
+
 struct str arena_concat(struct arena *arena, const struct str *parts, size_t count)
 {
     size_t len = 0;

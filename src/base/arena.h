@@ -32,6 +32,8 @@ struct str arena_dup(struct arena *arena, struct str s);
 char *arena_cstr(struct arena *arena, struct str s);
 struct str arena_printf(struct arena *arena, const char *format, ...) PRINTF_LIKE(2, 3);
 struct str arena_vprintf(struct arena *arena, const char *format, va_list args);
+/* An unsigned decimal, as arena_printf would give it for a tenth of the time. */
+struct str arena_u64(struct arena *arena, uint64_t v);
 /* All parts one after the other. */
 struct str arena_concat(struct arena *arena, const struct str *parts, size_t count);
 

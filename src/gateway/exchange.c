@@ -23,13 +23,12 @@ void exchange_add_own_headers(struct exchange *ex)
     if (rec->route.len > 0)
         exchange_answer_header(ex, STR("x-weir-route"), rec->route);
     if (rec->attempts > 0)
-        exchange_answer_header(ex, STR("x-weir-attempts"),
-                               arena_printf(ex->arena, "%u", rec->attempts));
+        exchange_answer_header(ex, STR("x-weir-attempts"), arena_u64(ex->arena, rec->attempts));
     if (rec->is_simulated)
         exchange_answer_header(ex, STR("x-weir-simulated"), STR("true"));
     exchange_wait_begins(ex); /* what follows is the client's time */
     exchange_answer_header(ex, STR("x-weir-overhead-us"),
-                           arena_printf(ex->arena, "%lld", (long long)(ex->own_ns / NS_PER_US)));
+                           arena_u64(ex->arena, (uint64_t)(ex->own_ns / NS_PER_US)));
 }
 
 void exchange_wait_begins(struct exchange *ex)

@@ -198,6 +198,20 @@ enum net_kind net_addr_kind(const struct net_addr *addr)
     }
 }
 
+/* Dotted decimal by hand: each request's record has its client's address, and inet_ntop prints. */
+static size_t format_v4(const struct in_addr *ip, char *out)
+{
+    uint8_t octets[4];
+    size_t n = 0;
+    memcpy(octets, ip, sizeof(octets));
+    for (int i = 0; i < 4; i++) {
+        if (i > 0)
+            out[n++] = '.';
+        n += str_put_u64(out + n, octets[i]);
+    }
+    return n;
+}
+
 const char *net_addr_format(const struct net_addr *addr, bool with_port,
                             char out[NET_ADDR_TEXT_BYTES])
 {
@@ -206,11 +220,11 @@ const char *net_addr_format(const struct net_addr *addr, bool with_port,
     if (is_v6)
         inet_ntop(AF_INET6, &addr->u.v6.sin6_addr, ip, sizeof(ip));
     else if (addr->u.any.sa_family == AF_INET)
-        inet_ntop(AF_INET, &addr->u.v4.sin_addr, ip, sizeof(ip));
-    if (!with_port)
-        snprintf(out, NET_ADDR_TEXT_BYTES, "%s", ip);
-    else
+        ip[format_v4(&addr->u.v4.sin_addr, ip)] = '\0';
+    if (with_port)
         snprintf(out, NET_ADDR_TEXT_BYTES, is_v6 ? "[%s]:%u" : "%s:%u", ip,
                  (unsigned)net_addr_port(addr));
+    else
+        memcpy(out, ip, strlen(ip) + 1);
     return out;
 }
