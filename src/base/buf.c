@@ -64,8 +64,8 @@ void buf_add_char(struct buf *buf, char c)
 
 void buf_add_u64(struct buf *buf, uint64_t v)
 {
-    if (buf_reserve(buf, 20))
-        buf->len += str_put_u64(buf->ptr + buf->len, v);
+    char digits[20];
+    buf_add(buf, digits, str_put_u64(digits, v));
 }
 
 void buf_add_i64(struct buf *buf, int64_t v)
@@ -75,13 +75,25 @@ void buf_add_i64(struct buf *buf, int64_t v)
     buf_add_u64(buf, v < 0 ? 0 - (uint64_t)v : (uint64_t)v);
 }
 
+/* Room for `n` bytes and the NUL that vsnprintf writes and that is not part of the text. */
+static bool reserve_text(struct buf *buf, size_t n)
+{
+    if (!buf_reserve(buf, n))
+        return false;
+    size_t limit = buf->limit;
+    buf->limit = limit == 0 ? 0 : limit + 1;
+    bool is_ok = buf_reserve(buf, n + 1);
+    buf->limit = limit;
+    return is_ok;
+}
+
 void buf_printf(struct buf *buf, const char *format, ...)
 {
     va_list args;
     va_start(args, format);
     int n = vsnprintf(NULL, 0, format, args);
     va_end(args);
-    if (n < 0 || !buf_reserve(buf, (size_t)n + 1)) {
+    if (n < 0 || !reserve_text(buf, (size_t)n)) {
         buf->failed = true;
         return;
     }

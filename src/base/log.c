@@ -67,10 +67,10 @@ void log_event(enum log_level level, const char *area, const char *format, ...)
     if (message.len == sizeof(text) - 1)
         message = cut_text(message, sizeof(text) - 4);
 
-    /* A buf over an array of this frame, whose limit keeps it from ever allocating: the log must
-     * work when memory has run out. */
+    /* A buf over an array of this frame, whose limit keeps it from ever allocating (buf_printf asks
+     * for one byte more): the log must work when memory has run out. */
     char bytes[LINE_BYTES];
-    struct buf line = {.ptr = bytes, .cap = sizeof(bytes), .limit = sizeof(bytes)};
+    struct buf line = {.ptr = bytes, .cap = sizeof(bytes), .limit = sizeof(bytes) - 1};
     while (!line_build(&line, level, area, message) && message.len > 0)
         message = cut_text(message, message.len - 1 - message.len / 4);
     log_sink_fn *fn = atomic_load_explicit(&sink, memory_order_acquire);

@@ -32,7 +32,7 @@ struct thread_stacks {
     char **free_slots; /* a stack: the slot given back last is taken first, its pages are warm */
     size_t free_count;
     size_t free_cap;
-    size_t warm; /* how many of the last free slots have touched pages */
+    size_t warm; /* so many of the last free slots, and only those, have touched pages */
     enum guard_kind guard;
     size_t mprotect_left; /* each mprotect guard costs a mapping; vm.max_map_count is 65530 */
 };
@@ -118,12 +118,15 @@ static bool went_deep(const char *slot)
 
 void stack_give(char *slot)
 {
-    char *low = slot + PAGE_BYTES;
-    if (stacks.warm >= WARM_SLOTS)
-        madvise(low, TASK_STACK_BYTES - PAGE_BYTES, MADV_DONTNEED);
-    else if (went_deep(slot))
-        madvise(low, TASK_STACK_BYTES - PAGE_BYTES - WARM_DEPTH_BYTES, MADV_DONTNEED);
-    stacks.warm = MIN(stacks.warm + 1, (size_t)WARM_SLOTS);
+    if (went_deep(slot))
+        madvise(slot + PAGE_BYTES, TASK_STACK_BYTES - PAGE_BYTES - WARM_DEPTH_BYTES, MADV_DONTNEED);
+    if (stacks.warm == WARM_SLOTS) {
+        /* The one that was given back longest ago makes room: its lines have left the cache. */
+        char *coldest = stacks.free_slots[stacks.free_count - WARM_SLOTS];
+        madvise(coldest + PAGE_BYTES, TASK_STACK_BYTES - PAGE_BYTES, MADV_DONTNEED);
+        stacks.warm--;
+    }
+    stacks.warm++;
     stacks.free_slots[stacks.free_count++] = slot;
 }
 

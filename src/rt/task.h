@@ -21,8 +21,19 @@ enum run_class { RUN_RESUME, RUN_NORMAL, RUN_BULK, RUN_HEAVY, RUN_CLASS_COUNT };
 
 typedef void task_fn(void *arg);
 
-/* Largest number of bytes a task's own frames may use. */
-enum { TASK_STACK_BYTES = 64 * 1024 };
+/* A task's slot: its frames, its struct and a guard page. Sanitizers put red zones between
+ * variables, so frames are several times as large there. */
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define TASK_STACK_FACTOR 4
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define TASK_STACK_FACTOR 4
+#endif
+#endif
+#ifndef TASK_STACK_FACTOR
+#define TASK_STACK_FACTOR 1
+#endif
+enum { TASK_STACK_BYTES = TASK_STACK_FACTOR * 64 * 1024 };
 
 /*
  * Starts fn(arg) as a task of this thread's loop; it runs in a later turn. `name` is kept as a
@@ -33,7 +44,8 @@ struct task *task_spawn(enum run_class run_class, const char *name, task_fn *fn,
 /* The running task, or NULL on the loop's own stack (also inside on_loop_stack). */
 struct task *task_self(void);
 
-/* True where a call may yield: inside a task, not on the loop's stack, not in a no-yield section. */
+/* True where a call may yield: inside a task, not on the loop's stack, not in a no-yield section.
+ */
 bool task_may_yield(void);
 
 /*
