@@ -12,6 +12,7 @@ FLOORS = """# comment
 2 dialect only base
 3 route
 3 stream
+4 cli
 header yaml.h route
 """
 
@@ -59,6 +60,9 @@ class CheckFloors(unittest.TestCase):
     def test_library_header(self):
         self.assert_clean("route/a.c", "#include <yaml.h>\n")
         self.assert_objects("base/a.c", "#include <yaml.h>\n", "known to route only")
+
+    def test_the_topmost_floor_knows_every_library(self):
+        self.assert_clean("cli/a.c", "#include <yaml.h>\n")
 
     def test_folder_without_a_floor(self):
         self.assert_objects("attic/a.c", "", "has no floor")
