@@ -360,15 +360,17 @@ static int check_bytes(struct h1_parser *p)
     return 0;
 }
 
-/* llhttp also takes the first lines of RTSP and ICE. */
-static bool names_http(const struct h1_parser *p)
+/* The first line to the letter: llhttp also takes more spaces, and the protocols RTSP and ICE. */
+static bool is_first_line_exact(const struct h1_parser *p)
 {
+    const struct h1_head *head = p->head;
     struct str rest = p->gathered;
     struct str line;
     if (p->side == H1_RESPONSES)
         return str_starts(rest, STR("HTTP/"));
     str_cut(&rest, '\r', &line);
-    return line.len > 9 && str_starts(str_skip(line, line.len - 9), STR(" HTTP/"));
+    struct str version = str_skip(line, head->method_name.len + head->target.len + 2);
+    return version.len == 8 && str_starts(version, STR("HTTP/"));
 }
 
 static int run_llhttp(struct h1_parser *p)
@@ -379,19 +381,21 @@ static int run_llhttp(struct h1_parser *p)
         return -err_slot()->code;
     bool is_version_known = p->llhttp.http_major == 1 && p->llhttp.http_minor <= 1;
     if (e == HPE_PAUSED_H2_UPGRADE ||
-        ((e == HPE_INVALID_VERSION || e == HPE_PAUSED) && !is_version_known))
+        ((e == HPE_OK || e == HPE_INVALID_VERSION || e == HPE_PAUSED) && !is_version_known))
         return fail(p, 505, ERR_PROTOCOL, "only HTTP/1.0 and HTTP/1.1 are spoken here");
     if (e != HPE_PAUSED) {
         const char *reason = llhttp_get_error_reason(&p->llhttp);
         return fail(p, 400, ERR_PROTOCOL,
                     reason != NULL && reason[0] != '\0' ? reason : "malformed HTTP head");
     }
-    if (!names_http(p))
-        return fail(p, 400, ERR_PROTOCOL, "the protocol of the request line is not HTTP");
+    if (!is_first_line_exact(p))
+        return fail(p, 400, ERR_PROTOCOL, "the first line is malformed");
     if (llhttp_get_error_pos(&p->llhttp) != p->gathered.ptr + p->gathered.len)
         return fail(p, 400, ERR_PROTOCOL, "malformed HTTP head");
     head->version_minor = p->llhttp.http_minor;
     head->status = p->side == H1_RESPONSES ? p->llhttp.status_code : 0;
+    if (p->side == H1_RESPONSES && head->status < 100)
+        return fail(p, 502, ERR_PROTOCOL, "the status code is not one");
     return gate(p);
 }
 

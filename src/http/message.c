@@ -27,10 +27,16 @@ bool http_headers_add(struct http_headers *headers, struct arena *arena, struct 
     return true;
 }
 
+/* Most names differ in length already, and heads are searched a lot. */
+static bool is_name(const struct http_header *header, struct str name)
+{
+    return header->name.len == name.len && str_ieq(header->name, name);
+}
+
 struct str http_headers_get(const struct http_headers *headers, struct str name)
 {
     for (uint32_t i = 0; i < headers->count; i++) {
-        if (str_ieq(headers->items[i].name, name)) {
+        if (is_name(&headers->items[i], name)) {
             struct str value = headers->items[i].value;
             return value.ptr == NULL ? STR("") : value;
         }
@@ -42,14 +48,14 @@ unsigned http_headers_count(const struct http_headers *headers, struct str name)
 {
     unsigned n = 0;
     for (uint32_t i = 0; i < headers->count; i++)
-        n += str_ieq(headers->items[i].name, name);
+        n += is_name(&headers->items[i], name);
     return n;
 }
 
 bool http_headers_has_token(const struct http_headers *headers, struct str name, struct str token)
 {
     for (uint32_t i = 0; i < headers->count; i++) {
-        if (!str_ieq(headers->items[i].name, name))
+        if (!is_name(&headers->items[i], name))
             continue;
         struct str list = headers->items[i].value;
         for (struct str item; str_next(&list, ',', &item);) {
@@ -63,9 +69,14 @@ bool http_headers_has_token(const struct http_headers *headers, struct str name,
 bool http_header_is_hop_by_hop(const struct http_headers *headers, struct str name)
 {
     static const struct str fixed[] = {
-        STR_INIT("connection"),        STR_INIT("keep-alive"),         STR_INIT("te"),
-        STR_INIT("trailer"),           STR_INIT("transfer-encoding"),  STR_INIT("upgrade"),
-        STR_INIT("proxy-connection"),  STR_INIT("proxy-authenticate"),
+        STR_INIT("connection"),
+        STR_INIT("keep-alive"),
+        STR_INIT("te"),
+        STR_INIT("trailer"),
+        STR_INIT("transfer-encoding"),
+        STR_INIT("upgrade"),
+        STR_INIT("proxy-connection"),
+        STR_INIT("proxy-authenticate"),
         STR_INIT("proxy-authorization"),
     };
     for (size_t i = 0; i < ARRAY_LEN(fixed); i++) {
