@@ -1,3 +1,4 @@
+#include "control/config_fields.h"
 #include "control/config_reader.h"
 
 #include "provider/catalogue.h"

@@ -22,11 +22,6 @@ static struct config_mark mark_or_nowhere(const struct config_node *node)
 /* --- listeners ---------------------------------------------------------------------------------
  */
 
-static bool same_address(const struct net_addr *a, const struct net_addr *b)
-{
-    return a->len == b->len && memcmp(&a->u, &b->u, a->len) == 0;
-}
-
 static bool add_listener(struct config_reader *reader, struct settings *settings,
                          const struct net_addr *addr, struct str text)
 {
@@ -64,7 +59,7 @@ static void add_activated(struct config_reader *reader, const struct config_opti
         const struct net_addr *addr = &options->activated[i];
         bool is_known = false;
         for (unsigned j = 0; j < settings->listener_count; j++)
-            is_known |= same_address(&settings->listeners[j].addr, addr);
+            is_known |= net_addr_equal(&settings->listeners[j].addr, addr);
         char text[NET_ADDR_TEXT_BYTES];
         if (!is_known)
             add_listener(reader, settings, addr, str_c(net_addr_format(addr, true, text)));
@@ -91,7 +86,7 @@ static void finish_listeners(struct config_reader *reader, const struct config_n
         const struct listener_settings *l = &settings->listeners[i];
         for (unsigned j = 0; j < i; j++) {
             if (net_addr_port(&l->addr) != 0 &&
-                same_address(&l->addr, &settings->listeners[j].addr))
+                net_addr_equal(&l->addr, &settings->listeners[j].addr))
                 config_error(reader->report, mark_or_nowhere(nth(list, i)),
                              "listen: found \"%.*s\" twice", STR_ARG(l->text));
         }
@@ -182,7 +177,7 @@ static void finish_aliases(struct config_reader *reader, const struct config_nod
 {
     for (unsigned i = 0; i < settings->alias_count; i++) {
         const struct alias_settings *alias = &settings->aliases[i];
-        struct config_mark mark = mark_or_nowhere(nth(map, i));
+        struct config_mark mark = nth(map, i)->key_mark;
         struct str model = alias->target, provider;
         if (!str_cut(&model, '/', &provider) || model.len == 0) {
             config_error(reader->report, mark,

@@ -222,6 +222,12 @@ static void read_pair(struct config_reader *reader, const struct config_node *no
     struct str value = scalar_text(reader, &pair, node, &is_expanded);
     if (value.ptr == NULL)
         return;
+    if (!http_value_is_safe(value)) {
+        config_error(reader->report, node->mark,
+                     "found a header value that is not shown, with a line break or another control "
+                     "character in it; expected one line");
+        return;
+    }
     value = arena_dup(reader->arena, value);
     struct str name = arena_dup(reader->arena, node->key);
     if (value.ptr == NULL || name.ptr == NULL || !set_header(headers, reader->arena, name, value))
@@ -273,10 +279,13 @@ static void read_element(struct config_reader *reader, const struct config_key *
     }
     if (section->begin != NULL)
         section->begin(reader, element, node);
-    if (section->shorthand != NULL && node->kind == NODE_SCALAR)
-        read_scalar(reader, config_key_find(section, str_c(section->shorthand)), node, element);
-    else
+    if (section->shorthand != NULL && node->kind == NODE_SCALAR) {
+        struct config_key shorthand = *config_key_find(section, str_c(section->shorthand));
+        shorthand.name = key->name; /* the one that was written */
+        read_scalar(reader, &shorthand, node, element);
+    } else {
         config_read_section(reader, section, node, element);
+    }
 }
 
 static void read_elements(struct config_reader *reader, const struct config_key *key,

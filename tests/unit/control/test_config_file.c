@@ -131,7 +131,7 @@ static void mistakes_are_told_with_their_place(void **state)
         {"listen: []", "weir.yaml:1:9: listen: found nothing; expected at least one address, or "
                        "no \"listen\" at all, which means 127.0.0.1:8080"},
         {"listen: [example.com:80]",
-         "weir.yaml:1:10: address: found \"example.com:80\"; expected ADDRESS:PORT like "
+         "weir.yaml:1:10: listen: found \"example.com:80\"; expected ADDRESS:PORT like "
          "\"127.0.0.1:8080\", \"0.0.0.0:8080\" or \"[::1]:8080\""},
         {"listen: [8080, \"127.0.0.1:8080\"]",
          "weir.yaml:1:16: listen: found \"127.0.0.1:8080\" twice"},
@@ -150,8 +150,8 @@ static void mistakes_are_told_with_their_place(void **state)
         {"log: stdout", "weir.yaml:1:6: found text; expected a mapping of keys to values"},
         {"providers: [openai]",
          "weir.yaml:1:12: providers: found a list; expected a mapping of names to entries"},
-        {"models: {a: sim}", "weir.yaml:1:13: model \"a\": found \"sim\"; expected provider/model"},
-        {"models: {a: sum/b}", "weir.yaml:1:13: model \"a\": provider \"sum\" is not configured; "
+        {"models: {a: sim}", "weir.yaml:1:10: model \"a\": found \"sim\"; expected provider/model"},
+        {"models: {a: sum/b}", "weir.yaml:1:10: model \"a\": provider \"sum\" is not configured; "
                                "expected one of \"providers\"; did you mean \"sim\"?"},
         {"- a", "weir.yaml:1:1: found a list; expected a mapping of keys to values"},
         {"just text", "weir.yaml:1:1: found text; expected a mapping of keys to values"},
