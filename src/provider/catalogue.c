@@ -1,0 +1,10 @@
+#include "provider/catalogue.h"
+
+#include "weir_embed.h"
+
+WEIR_EMBED(catalogue_bytes, "provider/catalogue.yaml");
+
+struct str catalogue_yaml(void)
+{
+    return str_n(catalogue_bytes, (size_t)(catalogue_bytes_end - catalogue_bytes));
+}
