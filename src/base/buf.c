@@ -16,7 +16,7 @@ void buf_clear(struct buf *buf)
     buf->failed = false;
 }
 
-bool buf_reserve(struct buf *buf, size_t extra)
+bool buf_grow(struct buf *buf, size_t extra)
 {
     if (buf->failed)
         return false;
@@ -42,19 +42,6 @@ bool buf_reserve(struct buf *buf, size_t extra)
     buf->ptr = p;
     buf->cap = size;
     return true;
-}
-
-void buf_add(struct buf *buf, const void *bytes, size_t len)
-{
-    if (len == 0 || !buf_reserve(buf, len))
-        return;
-    memcpy(buf->ptr + buf->len, bytes, len);
-    buf->len += len;
-}
-
-void buf_add_str(struct buf *buf, struct str s)
-{
-    buf_add(buf, s.ptr, s.len);
 }
 
 void buf_add_char(struct buf *buf, char c)

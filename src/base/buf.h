@@ -25,10 +25,29 @@ struct buf {
 void buf_fini(struct buf *buf);
 /* Empties it and keeps the block; also clears `failed`. */
 void buf_clear(struct buf *buf);
+/* What buf_reserve does when the room that is there does not do. */
+bool buf_grow(struct buf *buf, size_t extra);
+
 /* Makes room for `extra` more bytes; false sets failed. */
-bool buf_reserve(struct buf *buf, size_t extra);
-void buf_add(struct buf *buf, const void *bytes, size_t len);
-void buf_add_str(struct buf *buf, struct str s);
+static inline bool buf_reserve(struct buf *buf, size_t extra)
+{
+    bool fits = extra <= buf->cap - buf->len && buf->limit == 0 && !buf->failed;
+    return LIKELY(fits) || buf_grow(buf, extra);
+}
+
+static inline void buf_add(struct buf *buf, const void *bytes, size_t len)
+{
+    if (len == 0 || !buf_reserve(buf, len))
+        return;
+    memcpy(buf->ptr + buf->len, bytes, len);
+    buf->len += len;
+}
+
+static inline void buf_add_str(struct buf *buf, struct str s)
+{
+    buf_add(buf, s.ptr, s.len);
+}
+
 void buf_add_char(struct buf *buf, char c);
 void buf_add_u64(struct buf *buf, uint64_t v);
 void buf_add_i64(struct buf *buf, int64_t v);

@@ -61,9 +61,11 @@ YIELDS int h1_request_collect(struct http_request *r, uint64_t limit, int64_t de
 YIELDS bool h1_request_drain(struct h1_conn *conn);
 /* True when what is left of the body is little enough to be read away. */
 bool h1_request_is_drainable(const struct h1_conn *conn);
-/* The next bytes of the connection: from what was read ahead, else from the socket. h1_conn_used
+/* The next bytes of the connection: what was read ahead, else at most `most` (no more than
+ * LOOP_SCRATCH_BYTES) from the socket. h1_conn_used
  * says how many of them were taken, before the next wait. */
-YIELDS ssize_t h1_conn_bytes(struct h1_conn *conn, struct str *bytes, int64_t deadline_ns);
+YIELDS ssize_t h1_conn_bytes(struct h1_conn *conn, struct str *bytes, size_t most,
+                             int64_t deadline_ns);
 int h1_conn_used(struct h1_conn *conn, struct str bytes, size_t used);
 
 /* h1_response.c */

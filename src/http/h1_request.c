@@ -12,7 +12,8 @@ enum {
     DRAIN_TIME_MS = 1000,
 };
 
-YIELDS ssize_t h1_conn_bytes(struct h1_conn *conn, struct str *bytes, int64_t deadline_ns)
+YIELDS ssize_t h1_conn_bytes(struct h1_conn *conn, struct str *bytes, size_t most,
+                             int64_t deadline_ns)
 {
     if (conn->ahead.len > conn->ahead_used) {
         *bytes = str_skip(buf_str(&conn->ahead), conn->ahead_used);
@@ -21,7 +22,9 @@ YIELDS ssize_t h1_conn_bytes(struct h1_conn *conn, struct str *bytes, int64_t de
     /* An idle connection holds no buffer. */
     buf_fini(&conn->ahead);
     conn->ahead_used = 0;
-    return io_recv(&conn->io, bytes, deadline_ns);
+    ssize_t n = io_read(&conn->io, loop_scratch(), most, deadline_ns);
+    *bytes = str_n(loop_scratch(), n > 0 ? (size_t)n : 0);
+    return n;
 }
 
 int h1_conn_used(struct h1_conn *conn, struct str bytes, size_t used)
@@ -62,7 +65,7 @@ YIELDS static int read_raw(struct h1_conn *conn, struct http_pieces *pieces, int
     int sent = send_continue(conn);
     if (sent < 0)
         return sent;
-    ssize_t n = h1_conn_bytes(conn, &bytes, body_deadline(conn, deadline_ns));
+    ssize_t n = h1_conn_bytes(conn, &bytes, LOOP_SCRATCH_BYTES, body_deadline(conn, deadline_ns));
     if (n < 0) {
         conn->body_failed = true;
         return n == -ERR_CLOSED ? err_set(ERR_RESET, FAULT_CLIENT, "the client closed early")

@@ -138,7 +138,23 @@ static struct str back_of(const struct h1_conn *conn, size_t bytes, bool is_last
     return is_last ? STR("0\r\n\r\n") : STR_EMPTY;
 }
 
-enum { PARTS_IN_PLACE = 6 };
+enum {
+    PARTS_IN_PLACE = 6,
+    /* Answers up to this many bytes are copied behind what stands before them: one send of one piece
+     * costs the kernel less than gathering, and the copy is 10 ns. */
+    COPIED_BYTES_MAX = 2048,
+    /* What a head usually needs. */
+    HEAD_ROOM_BYTES = 960,
+};
+
+/* The whole of a small write as one piece. */
+static int join_parts(struct buf *front, const struct iovec *iov, int count, struct str back)
+{
+    for (int i = 0; i < count; i++)
+        buf_add(front, iov[i].iov_base, iov[i].iov_len);
+    buf_add_str(front, back);
+    return buf_ok(front) ? 0 : err_set(ERR_NOMEM, FAULT_GATEWAY, "no memory for the answer");
+}
 
 YIELDS int h1_response_write(struct http_request *r, struct iovec *iov, int count, bool is_last,
                              int64_t deadline)
@@ -155,18 +171,26 @@ YIELDS int h1_response_write(struct http_request *r, struct iovec *iov, int coun
         conn->is_aborted = true;
         return err_set(ERR_INVALID, FAULT_GATEWAY, "more body than its Content-Length");
     }
-    if (count > PARTS_IN_PLACE)
+    if (has_no_body(r))
+        count = 0;
+    size_t sent = count == 0 ? 0 : bytes;
+    bool is_small = sent <= COPIED_BYTES_MAX;
+    if (count > PARTS_IN_PLACE && !is_small)
         parts = arena_alloc(r->arena, (size_t)(count + 2) * sizeof(*parts));
     struct buf front = BUF_INIT;
+    buf_reserve(&front, (conn->head_waits ? HEAD_ROOM_BYTES : 0) + (is_small ? sent + 32 : 32));
+    struct str back = back_of(conn, bytes, is_last);
     int result = parts == NULL ? err_set(ERR_NOMEM, FAULT_GATEWAY, "no memory for the answer")
-                               : write_front(conn, has_no_body(r) ? 0 : bytes, &front);
+                               : write_front(conn, sent, &front);
+    if (result == 0 && is_small)
+        result = join_parts(&front, iov, count, back);
     if (result == 0) {
         int n = 0;
         parts[n++] = (struct iovec){front.ptr, front.len};
-        for (int i = 0; i < count && !has_no_body(r); i++)
+        for (int i = 0; i < count && !is_small; i++)
             parts[n++] = iov[i];
-        struct str back = back_of(conn, bytes, is_last);
-        parts[n++] = (struct iovec){(void *)(uintptr_t)back.ptr, back.len};
+        if (!is_small)
+            parts[n++] = (struct iovec){(void *)(uintptr_t)back.ptr, back.len};
         result = send_parts(conn, parts, n);
     } else {
         conn->is_aborted = true;

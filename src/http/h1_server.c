@@ -8,6 +8,9 @@
 
 enum {
     ARENA_FIRST_BYTES = 2048,
+    /* Read at once for a head: what of a large body comes with it must be copied, the rest is read
+     * straight to its place. */
+    HEAD_READ_BYTES = 8 * 1024,
     /* Bytes that the kernel takes before it says that it is full: bounds what waits there for a
      * client that reads slowly. */
     NOT_SENT_BYTES = 128 * 1024,
@@ -124,7 +127,7 @@ YIELDS static int read_head(struct h1_conn *conn, struct arena *arena)
     h1_parser_begin(&conn->parser, arena, &conn->head, false);
     while (!is_done) {
         struct str bytes;
-        ssize_t n = h1_conn_bytes(conn, &bytes, deadline);
+        ssize_t n = h1_conn_bytes(conn, &bytes, HEAD_READ_BYTES, deadline);
         if (n == -ERR_TIMEOUT) {
             count(&conns.stats.timeouts);
             answer_bad_request(conn, arena, 408, "the request's head did not come in time");

@@ -40,6 +40,10 @@ static void observe(struct stream_observer *o, const struct sse_event *sse,
     if (!sse->has_data)
         return;
     o->events++;
+    if (o->has_content && openai_chunk_is_plain(sse->type, sse->data)) {
+        event->kind = STREAM_CONTENT;
+        return;
+    }
     if (openai_chunk_read(sse->type, sse->data, &chunk) < 0) {
         o->undecodable++;
         event->kind = STREAM_OTHER;
@@ -47,6 +51,7 @@ static void observe(struct stream_observer *o, const struct sse_event *sse,
     }
     event->kind = kind_of(&chunk);
     event->error = chunk.error;
+    o->has_content = o->has_content || chunk.has_content;
     o->is_done = o->is_done || chunk.is_done;
     o->is_broken = o->is_broken || chunk.is_error;
     o->choices_seen |= chunk.choices_seen;

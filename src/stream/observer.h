@@ -33,6 +33,7 @@ struct stream_observer {
     struct sse_splitter splitter;
     struct token_usage usage;
     bool has_usage;
+    bool has_content; /* some has come */
     bool is_done;   /* [DONE] was seen */
     bool is_broken; /* an error event was seen */
     uint64_t choices_seen, choices_finished;

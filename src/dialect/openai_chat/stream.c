@@ -122,3 +122,46 @@ int openai_chunk_read(struct str type, struct str data, struct openai_chunk *chu
     chunk->is_error = may_be_error && openai_error_read(data, &chunk->error);
     return 0;
 }
+
+/* What may follow a quote in an event that must be read. A member that is null says nothing. */
+static const struct {
+    struct str word;
+    bool may_be_null;
+} telling[] = {
+    {STR_INIT("usage\":"), true},         {STR_INIT("finish_reason\":"), true},
+    {STR_INIT("error\""), false},         {STR_INIT("x_groq\""), false},
+    {STR_INIT("finish_reason\" "), false}, {STR_INIT("usage\" "), false},
+};
+
+/* `rest` begins behind a quote. */
+static bool tells_something(struct str rest)
+{
+    /* The letters with which telling members begin; other quotes are passed at once. */
+    if (rest.len == 0 || (rest.ptr[0] != 'u' && rest.ptr[0] != 'f' && rest.ptr[0] != 'e' &&
+                          rest.ptr[0] != 'x' && rest.ptr[0] != 'i'))
+        return false;
+    if (str_starts(rest, STR("index\"")))
+        return !str_starts(rest, STR("index\":0,")) && !str_starts(rest, STR("index\": 0,"));
+    for (size_t i = 0; i < ARRAY_LEN(telling); i++) {
+        if (!str_starts(rest, telling[i].word))
+            continue;
+        struct str value = str_skip(rest, telling[i].word.len);
+        if (!telling[i].may_be_null ||
+            (!str_starts(value, STR("null")) && !str_starts(value, STR(" null"))))
+            return true;
+    }
+    return false;
+}
+
+bool openai_chunk_is_plain(struct str type, struct str data)
+{
+    if (type.len > 0 || !str_starts(data, STR("{")) || !str_ends(data, STR("}")) ||
+        str_find(data, STR("\"delta\"")) < 0)
+        return false;
+    const char *end = data.ptr + data.len;
+    for (const char *p = data.ptr; (p = memchr(p, '"', (size_t)(end - p))) != NULL; p++) {
+        if (tells_something(str_n(p + 1, (size_t)(end - p - 1))))
+            return false;
+    }
+    return true;
+}

@@ -29,4 +29,11 @@ struct openai_chunk {
 /* `type` is the event's name (Groq and others name error events). */
 int openai_chunk_read(struct str type, struct str data, struct openai_chunk *chunk);
 
+/*
+ * True when an event can only be one more piece of content of choice 0: nothing in it that tells
+ * usage, an error, a finish or another choice. Costs a tenth of reading it; to be asked once content
+ * has come. False means: read it.
+ */
+bool openai_chunk_is_plain(struct str type, struct str data);
+
 #endif
