@@ -1,161 +1,190 @@
 #include "http/client.h"
 
 #include "base/clock.h"
+#include "http/client_request.h"
 #include "http/pool.h"
 
-/* One call: send the request, read the answer, give the connection back or close it. */
-
 enum {
-    /* Interim answers (1xx) that are skipped before the real one. */
-    INTERIM_MAX = 8,
-    PARTS_IN_PLACE = 12,
+    INTERIMS_MAX = 8,      /* 1xx answers before the final one */
+    PARTS_IN_PLACE = 12,   /* of head and body; more are listed in the arena */
+    PARTS_AT_ONCE = 1024,  /* Linux's UIO_MAXIOV */
+    RESERVE_MAX = 1 << 20, /* taken on an upstream's word for a body that is yet to come */
 };
 
-void http_origin_seal(struct http_origin *origin)
+/* After a failed write: how long an answer that was sent before may take to show. */
+#define SETTLE_NS NS_PER_SEC
+
+/* --- time --- */
+
+static int64_t span_from(int64_t from_ns, int64_t span_ns)
 {
-    const struct dial_target *t = &origin->target;
-    uint64_t h = str_ihash(t->host) ^ (uint64_t)t->port << 48 ^ origin->generation << 32;
-    h = h * 31 + str_ihash(t->tls_host);
-    h = h * 31 + str_ihash(t->proxy.host) + t->proxy.port;
-    h = h * 31 + (uintptr_t)t->tls + (uintptr_t)origin->in_process;
-    origin->identity = h ^ h >> 32;
+    return span_ns > 0 ? clock_add_ns(from_ns, span_ns) : CLOCK_NEVER;
 }
 
-/* An error of the transport becomes the upstream's fault, with words on what was going on. */
-static int upstream_error(int code, const char *doing)
+static int64_t until(const struct http_call *call, int64_t deadline_ns)
 {
-    struct err *e = err_slot();
-    if (code == -ERR_CANCELED || code == -ERR_NOMEM)
-        return code;
-    e->fault = FAULT_UPSTREAM;
-    e->retry = RETRY_YES;
-    return err_wrap("%s", doing);
+    return MIN(deadline_ns, call->timeouts->total_deadline_ns);
 }
 
-static int timed_out(const char *what, int64_t ns)
+static int timed_out(const struct http_call *call, const char *what, int64_t span_ns,
+                     const char *which)
 {
-    int r = err_set(ERR_TIMEOUT, FAULT_UPSTREAM, "%s for %lld ms", what,
-                    (long long)(ns / NS_PER_MS));
-    err_slot()->retry = RETRY_YES;
+    if (loop_now_ns() >= call->timeouts->total_deadline_ns)
+        return err_set(ERR_TIMEOUT, FAULT_UPSTREAM,
+                       "the upstream was not done within the time for the whole call (total "
+                       "timeout)");
+    return err_set(ERR_TIMEOUT, FAULT_UPSTREAM, "the upstream %s within %lld ms (%s timeout)", what,
+                   (long long)(span_ns / NS_PER_MS), which);
+}
+
+/* --- connection --- */
+
+static void drop_conn(struct http_call *call, bool is_abrupt)
+{
+    struct err why = *err_slot();
+    pool_drop(call->conn, is_abrupt);
+    call->conn = NULL;
+    *err_slot() = why;
+}
+
+YIELDS static int connect_anew(struct http_call *call)
+{
+    const struct http_timeouts *t = call->timeouts;
+    int64_t connect_deadline_ns = until(call, span_from(clock_mono_ns(), t->connect_ns));
+    int64_t tls_deadline_ns = until(call, span_from(connect_deadline_ns, t->tls_ns));
+    int r = pool_open(call->origin, connect_deadline_ns, tls_deadline_ns, &call->dial, &call->conn);
+    if (r != -ERR_TIMEOUT)
+        return r;
+    enum err_retry retry = err_slot()->retry;
+    r = call->dial.tls_ns > 0 ? timed_out(call, "finished no TLS handshake", t->tls_ns, "TLS")
+                              : timed_out(call, "took no connection", t->connect_ns, "connect");
+    err_slot()->retry = retry;
     return r;
 }
 
-/* --- sending --- */
-
-static void write_head(const struct http_call *call, struct buf *out)
+/* The connection has ended or failed: what that means for the caller. */
+static int broke_off(const struct http_call *call, int code, const char *when)
 {
-    const struct http_call_request *request = call->request;
-    bool has_accept = false;
-    buf_add_str(out, http_method_name(request->method));
-    buf_add_char(out, ' ');
-    buf_add_str(out, request->target);
-    BUF_LIT(out, " HTTP/1.1\r\nHost: ");
-    buf_add_str(out, call->origin->host_header);
-    for (uint32_t i = 0; i < request->headers->count; i++) {
-        const struct http_header *h = &request->headers->items[i];
-        if (http_header_is_hop_by_hop(request->headers, h->name) ||
-            str_ieq(h->name, STR("host")) || str_ieq(h->name, STR("content-length")) ||
-            str_ieq(h->name, STR("expect")))
-            continue;
-        has_accept = has_accept || str_ieq(h->name, STR("accept-encoding"));
-        BUF_LIT(out, "\r\n");
-        buf_add_str(out, h->name);
-        BUF_LIT(out, ": ");
-        buf_add_str(out, h->value);
+    if (code == -ERR_CANCELED || code == -ERR_NOMEM)
+        return code;
+    if (code == -ERR_CLOSED || code == -ERR_RESET) {
+        int r = err_set(ERR_RESET, FAULT_UPSTREAM, "the upstream %s the connection %s",
+                        code == -ERR_CLOSED ? "closed" : "broke off", when);
+        err_slot()->retry = call->has_heard ? RETRY_NO : RETRY_IF_REUSED;
+        return r;
     }
-    if (!has_accept)
-        BUF_LIT(out, "\r\nAccept-Encoding: identity");
-    bool has_body_method = request->method == METHOD_POST || request->method == METHOD_PUT ||
-                           request->method == METHOD_PATCH;
-    if (request->body_bytes > 0 || has_body_method) {
-        BUF_LIT(out, "\r\nContent-Length: ");
-        buf_add_u64(out, request->body_bytes);
-    }
-    BUF_LIT(out, "\r\n\r\n");
+    err_slot()->fault = FAULT_UPSTREAM;
+    return err_wrap("the connection to the upstream failed %s", when);
 }
 
-static bool is_target_char(char c)
+/* --- the head of the answer --- */
+
+static void expect_head(struct http_call *call)
 {
-    return c > ' ' && c < 0x7f;
+    h1_parser_begin(&call->conn->parser, call->arena, &call->head,
+                    call->request->method == METHOD_HEAD);
 }
 
-/* What is written must not be able to begin another request. */
-static int check_request(const struct http_call_request *request)
+static int skip_interim(struct http_call *call)
 {
-    for (size_t i = 0; i < request->target.len; i++) {
-        if (!is_target_char(request->target.ptr[i]))
-            return err_set(ERR_INVALID, FAULT_GATEWAY, "the upstream path holds a bad character");
-    }
-    for (uint32_t i = 0; i < request->headers->count; i++) {
-        const struct http_header *h = &request->headers->items[i];
-        if (h->name.len == 0 || !http_value_is_safe(h->name) || !http_value_is_safe(h->value))
-            return err_set(ERR_INVALID, FAULT_GATEWAY, "a header for upstream is malformed");
-    }
+    if (call->head.status == 101)
+        return err_set(ERR_PROTOCOL, FAULT_UPSTREAM,
+                       "the upstream switched protocols (101), which was not asked for");
+    if (++call->interims > INTERIMS_MAX)
+        return err_set(ERR_PROTOCOL, FAULT_UPSTREAM,
+                       "the upstream sent more than %d interim answers", INTERIMS_MAX);
+    call->first_byte_ns = 0;
+    expect_head(call);
     return 0;
 }
 
-/* Waits until the socket takes more or has something to say. */
-YIELDS static int wait_either(struct io *io, int64_t deadline_ns)
+/* Bytes of the answer from the read buffer: 1 = the head is whole and what came after it is kept,
+ * 0 = more is needed, or -ERR_x. */
+static int take_head_bytes(struct http_call *call, struct str bytes)
 {
-    while ((io->flags & (IO_READABLE | IO_WRITABLE)) == 0) {
-        io->reader = io->writer = task_self();
-        int r = task_park(deadline_ns);
-        io->reader = io->writer = NULL;
+    call->bytes_in += bytes.len;
+    call->has_heard = true;
+    while (bytes.len > 0) {
+        bool is_whole;
+        if (call->first_byte_ns == 0)
+            call->first_byte_ns = clock_mono_ns();
+        ssize_t used = h1_parse_head(&call->conn->parser, bytes, &is_whole);
+        if (used < 0)
+            return err_wrap("the upstream's answer");
+        bytes = str_skip(bytes, (size_t)used);
+        if (!is_whole)
+            continue;
+        if (call->head.status >= 200) {
+            call->has_head = true;
+            buf_add_str(&call->unread, bytes);
+            return buf_ok(&call->unread) ? 1 : err_set(ERR_NOMEM, FAULT_GATEWAY, "no memory");
+        }
+        int r = skip_interim(call);
         if (r < 0)
             return r;
     }
     return 0;
 }
 
-static int advance(struct iovec **iov, int count, size_t n)
+/* --- sending --- */
+
+/* Moves past the n bytes that were taken; the number of parts that are left. */
+static int advance(struct iovec **parts, int count, size_t n)
 {
-    while (count > 0 && n >= (*iov)->iov_len) {
-        n -= (*iov)->iov_len;
-        (*iov)++;
-        count--;
-    }
+    for (; count > 0 && n >= (*parts)->iov_len; (*parts)++, count--)
+        n -= (*parts)->iov_len;
     if (count > 0) {
-        (*iov)->iov_base = (char *)(*iov)->iov_base + n;
-        (*iov)->iov_len -= n;
+        (*parts)->iov_base = (char *)(*parts)->iov_base + n;
+        (*parts)->iov_len -= n;
     }
     return count;
 }
 
-/* An answer that comes while the request is still being sent is kept; 1 = it has begun. */
-static int take_early_answer(struct http_call *call)
+/* The upstream may answer while we send: 1 = there is no use in sending on, 0 = go on, or -ERR_x.
+ */
+static int hear_early_answer(struct http_call *call)
 {
     struct str bytes;
     ssize_t n = io_try_recv(&call->conn->io, &bytes);
-    if (n <= 0)
-        return (int)n;
-    buf_add_str(&call->conn->ahead, bytes);
-    call->may_reuse = false;
-    return buf_ok(&call->conn->ahead) ? 1
-                                      : err_set(ERR_NOMEM, FAULT_GATEWAY, "no memory to read on");
+    if (n == 0)
+        return 0;
+    /* An end or an error is met again, and told, by who reads the head. */
+    return n < 0 ? 1 : take_head_bytes(call, bytes);
 }
 
-YIELDS static int send_parts(struct http_call *call, struct iovec *iov, int count)
+/* Waits while the socket is full. 1 = there is no use in sending on, 0 = go on, or -ERR_x. */
+YIELDS static int wait_to_send(struct http_call *call)
 {
     struct io *io = &call->conn->io;
-    while (count > 0) {
-        ssize_t n = io_try_writev(io, iov, count);
-        if (n < 0)
-            return (int)n;
-        call->bytes_out += (uint64_t)n;
-        count = advance(&iov, count, (size_t)n);
-        if (count == 0)
-            break;
-        int64_t deadline = MIN(clock_add_ns(loop_now_ns(), call->timeouts->idle_ns),
-                               call->timeouts->total_deadline_ns);
-        int r = wait_either(io, deadline);
-        if (r == -ERR_TIMEOUT)
-            return timed_out("the upstream took nothing of the request", call->timeouts->idle_ns);
-        if (r == 0 && (io->flags & IO_READABLE) != 0)
-            r = take_early_answer(call);
-        if (r != 0)
-            return MIN(r, 0);
+    int64_t idle_ns = call->timeouts->idle_ns;
+    int r = io_wait_any(io, until(call, span_from(loop_now_ns(), idle_ns)));
+    if (r == -ERR_TIMEOUT)
+        return timed_out(call, "took nothing of the request", idle_ns, "idle");
+    if (r < 0)
+        return r;
+    return (io->flags & IO_READABLE) != 0 ? hear_early_answer(call) : 0;
+}
+
+/* Stops early, with is_send_cut, when the upstream has answered or does not read any more. */
+YIELDS static int send_parts(struct http_call *call, struct iovec *parts, int count)
+{
+    int r = 0;
+    while (count > 0 && r == 0) {
+        ssize_t n = io_try_writev(&call->conn->io, parts, MIN(count, PARTS_AT_ONCE));
+        if (n == -ERR_RESET) {
+            r = 1; /* there may be an answer that says why */
+        } else if (n < 0) {
+            r = broke_off(call, (int)n, "while the request was sent");
+        } else {
+            call->bytes_out += (uint64_t)n;
+            count = advance(&parts, count, (size_t)n);
+            if (n == 0)
+                r = wait_to_send(call);
+        }
     }
-    return io->layer == NULL ? 0 : io_writev(io, NULL, 0, call->timeouts->total_deadline_ns);
+    call->is_send_cut = r == 1;
+    call->sent_ns = clock_mono_ns();
+    return MIN(r, 0);
 }
 
 YIELDS static int send_request(struct http_call *call)
@@ -165,53 +194,19 @@ YIELDS static int send_request(struct http_call *call)
     struct iovec *parts = few;
     struct buf head = BUF_INIT;
     int count = request->body_count + 1;
-    write_head(call, &head);
     if (count > PARTS_IN_PLACE)
         parts = arena_alloc(call->arena, (size_t)count * sizeof(*parts));
-    int r = buf_ok(&head) && parts != NULL ? 0 : err_set(ERR_NOMEM, FAULT_GATEWAY, "no memory");
+    int r = parts == NULL ? err_set(ERR_NOMEM, FAULT_GATEWAY, "no memory for the request")
+                          : client_write_head(&head, call->origin, request);
     if (r == 0) {
+        expect_head(call);
         parts[0] = (struct iovec){head.ptr, head.len};
-        for (int i = 0; i < request->body_count; i++)
-            parts[i + 1] = request->body[i];
+        for (int i = 1; i < count; i++)
+            parts[i] = request->body[i - 1];
         r = send_parts(call, parts, count);
     }
     buf_fini(&head);
-    call->sent_ns = clock_mono_ns();
     return r;
-}
-
-/* --- connections --- */
-
-static void drop_conn(struct http_call *call)
-{
-    if (call->conn != NULL)
-        pool_close(call->conn);
-    call->conn = NULL;
-}
-
-YIELDS static int use_new_conn(struct http_call *call)
-{
-    call->was_reused = false;
-    call->conn = pool_open(call->origin, call->timeouts, &call->dial);
-    if (call->conn == NULL)
-        return -err_slot()->code;
-    return send_request(call);
-}
-
-/* Only a connection that had lain idle, that died before a byte of the answer, and only once: the
- * other side closed it while our request was on its way. */
-static bool may_retry_free(const struct http_call *call, int code)
-{
-    return (code == -ERR_CLOSED || code == -ERR_RESET) && call->was_reused &&
-           !call->was_retried && call->first_byte_ns == 0;
-}
-
-YIELDS static int retry_free(struct http_call *call)
-{
-    call->was_retried = true;
-    pool_count_free_retry();
-    drop_conn(call);
-    return use_new_conn(call);
 }
 
 YIELDS int http_call_start(struct http_call *call, struct arena *arena,
@@ -219,197 +214,224 @@ YIELDS int http_call_start(struct http_call *call, struct arena *arena,
                            const struct http_call_request *request,
                            const struct http_timeouts *timeouts)
 {
-    *call = (struct http_call){.origin = origin,
-                               .request = request,
-                               .timeouts = timeouts,
-                               .arena = arena,
-                               .may_reuse = true,
-                               .start_ns = loop_now_ns()};
-    int r = check_request(request);
+    *call = (struct http_call){
+        .origin = origin,
+        .request = request,
+        .timeouts = timeouts,
+        .arena = arena,
+        .start_ns = clock_mono_ns(),
+    };
+    int r = client_check_request(origin, request);
     if (r < 0)
         return r;
     call->conn = pool_take(origin);
+    call->was_reused = call->conn != NULL;
     if (call->conn == NULL)
-        return use_new_conn(call);
-    call->was_reused = true;
-    r = send_request(call);
-    if (may_retry_free(call, r))
-        r = retry_free(call);
-    return r < 0 ? upstream_error(r, "sending the request") : 0;
+        r = connect_anew(call);
+    if (r == 0)
+        r = send_request(call);
+    if (r < 0 && call->conn != NULL)
+        drop_conn(call, true);
+    return r;
 }
 
 /* --- reading --- */
 
-/* Bytes that were read before, else what the socket gives until the deadline. */
-YIELDS static ssize_t next_bytes(struct http_conn *conn, struct str *bytes, int64_t deadline_ns)
+/*
+ * The server closed the connection as idle while our request was under way: nobody has seen the
+ * request (or so we hope: that is why it happens once, and only before the first byte).
+ */
+YIELDS static int start_over(struct http_call *call)
 {
-    if (conn->ahead.len > conn->ahead_used) {
-        *bytes = str_skip(buf_str(&conn->ahead), conn->ahead_used);
-        return (ssize_t)bytes->len;
-    }
-    buf_fini(&conn->ahead);
-    conn->ahead_used = 0;
-    return io_recv(&conn->io, bytes, deadline_ns);
+    drop_conn(call, true);
+    call->was_retried = true;
+    call->was_reused = false;
+    pool_note_free_retry();
+    int r = connect_anew(call);
+    return r < 0 ? r : send_request(call);
 }
 
-static int bytes_used(struct http_conn *conn, struct str bytes, size_t used)
+static bool may_start_over(const struct http_call *call, int code)
 {
-    if (conn->ahead.len > 0) {
-        conn->ahead_used += used;
-        return 0;
-    }
-    buf_add_str(&conn->ahead, str_skip(bytes, used));
-    return buf_ok(&conn->ahead) ? 0 : err_set(ERR_NOMEM, FAULT_GATEWAY, "no memory to read on");
+    return code == -ERR_RESET && call->was_reused && !call->was_retried && !call->has_heard;
 }
 
-/* Reads until a head is whole. -ERR_CLOSED and -ERR_RESET are told as they are. */
-YIELDS static int read_one_head(struct http_call *call)
+YIELDS static int read_head(struct http_call *call)
 {
-    struct http_conn *conn = call->conn;
-    bool is_done = false;
-    h1_parser_begin(&conn->parser, call->arena, &call->head,
-                    call->request->method == METHOD_HEAD);
-    while (!is_done) {
-        struct str bytes;
-        int64_t deadline = MIN(clock_add_ns(call->sent_ns, call->timeouts->first_byte_ns),
-                               call->timeouts->total_deadline_ns);
-        ssize_t n = next_bytes(conn, &bytes, deadline);
-        if (n == -ERR_TIMEOUT)
-            return timed_out("no answer", loop_now_ns() - call->sent_ns);
-        if (n < 0)
-            return (int)n;
-        if (call->first_byte_ns == 0)
-            call->first_byte_ns = clock_mono_ns();
-        ssize_t used = h1_parse_head(&conn->parser, bytes, &is_done);
-        if (used < 0)
-            return upstream_error((int)used, "the answer is not valid HTTP");
-        call->bytes_in += (uint64_t)used;
-        int r = bytes_used(conn, bytes, (size_t)used);
-        if (r < 0)
-            return r;
+    const struct http_timeouts *t = call->timeouts;
+    bool has_begun = call->first_byte_ns != 0;
+    int64_t deadline_ns = has_begun ? span_from(loop_now_ns(), t->idle_ns)
+                                    : span_from(call->sent_ns, t->first_byte_ns);
+    int64_t settle_ns = CLOCK_NEVER;
+    if (call->is_send_cut && !has_begun)
+        settle_ns = clock_add_ns(call->sent_ns, SETTLE_NS);
+    struct str bytes;
+    ssize_t n = io_recv(&call->conn->io, &bytes, MIN(settle_ns, until(call, deadline_ns)));
+    if (n > 0) {
+        int r = take_head_bytes(call, bytes);
+        return MIN(r, 0);
     }
-    return 0;
+    if (n == -ERR_TIMEOUT && loop_now_ns() >= settle_ns)
+        n = -ERR_RESET;
+    if (n == -ERR_TIMEOUT && loop_now_ns() >= until(call, deadline_ns))
+        return has_begun
+                   ? timed_out(call, "sent no more of its answer", t->idle_ns, "idle")
+                   : timed_out(call, "did not begin to answer", t->first_byte_ns, "first byte");
+    return broke_off(call, (int)n,
+                     call->has_heard ? "inside the head of its answer" : "before it answered");
 }
 
-static bool is_interim(const struct http_call *call)
+/* All of the answer has come: the connection is free for the next call, or of no more use. */
+static void end_body(struct http_call *call)
 {
-    return call->head.status >= 100 && call->head.status < 200;
+    call->is_body_done = true;
+    /* Where sending was cut the kernel still holds much for a peer that does not read: an orderly
+     * end would stay stuck behind it. */
+    if (call->may_reuse)
+        pool_put(call->conn);
+    else
+        pool_drop(call->conn, call->is_send_cut);
+    call->conn = NULL;
 }
 
 YIELDS int http_call_head(struct http_call *call)
 {
-    for (int interim = 0; interim <= INTERIM_MAX; interim++) {
-        int r = read_one_head(call);
-        if (may_retry_free(call, r)) {
-            r = retry_free(call);
-            if (r == 0)
-                r = read_one_head(call);
-        }
-        if (r == -ERR_CLOSED)
-            r = err_set(ERR_RESET, FAULT_UPSTREAM, "connection closed before an answer");
+    CHECK(call->conn != NULL);
+    while (!call->has_head) {
+        int r = read_head(call);
+        if (may_start_over(call, r))
+            r = start_over(call);
         if (r < 0)
-            return r == -ERR_RESET ? upstream_error(r, "waiting for the answer") : r;
-        if (call->head.status == 101)
-            return upstream_error(
-                err_set(ERR_PROTOCOL, FAULT_UPSTREAM, "status 101 was not asked for"), "answer");
-        if (!is_interim(call)) {
-            call->may_reuse = call->may_reuse && call->head.is_keep_alive;
-            return 0;
-        }
+            return r;
     }
-    return upstream_error(err_set(ERR_PROTOCOL, FAULT_UPSTREAM, "too many interim answers"),
-                          "answer");
+    call->may_reuse = call->head.is_keep_alive && !call->is_send_cut;
+    if (call->head.framing == H1_NO_BODY) {
+        call->may_reuse = call->may_reuse && call->unread.len == 0;
+        end_body(call);
+    }
+    return 0;
 }
 
-/* Gives the connection back as soon as the last byte is read, unless pieces still lie in its own
- * buffer. */
-static void body_is_done(struct http_call *call)
+/* Waits for bytes of the body: 0, or -ERR_x; -ERR_CLOSED when the connection's end is the body's.
+ */
+YIELDS static int receive(struct http_call *call, struct str *bytes, int64_t deadline_ns,
+                          bool *hit_deadline)
 {
-    call->is_body_done = true;
-    if (call->may_reuse && call->conn->ahead.len == 0) {
-        pool_give(call->conn);
-        call->conn = NULL;
+    if (call->quiet_since_ns == 0)
+        call->quiet_since_ns = loop_now_ns();
+    int64_t idle_ns = call->timeouts->idle_ns;
+    int64_t own_ns = until(call, span_from(call->quiet_since_ns, idle_ns));
+    ssize_t n = io_recv(&call->conn->io, bytes, MIN(own_ns, deadline_ns));
+    if (n > 0) {
+        call->quiet_since_ns = 0;
+        call->bytes_in += (uint64_t)n;
+        return 0;
     }
+    if (n == -ERR_CLOSED && h1_parse_eof(&call->conn->parser) == 0)
+        return -ERR_CLOSED;
+    if (n != -ERR_TIMEOUT || loop_now_ns() < MIN(own_ns, deadline_ns))
+        return broke_off(call, (int)n, "before the end of the response");
+    *hit_deadline = deadline_ns < own_ns;
+    return *hit_deadline ? -ERR_TIMEOUT : timed_out(call, "sent nothing", idle_ns, "idle");
 }
 
-static int on_read_error(struct http_call *call, int code, struct http_pieces *pieces)
+/* Decodes bytes that were just received; what finds no room in the pieces is kept. */
+static int take_body_bytes(struct http_call *call, struct str bytes, struct http_pieces *pieces)
 {
-    if (code == -ERR_CLOSED) {
-        call->may_reuse = false;
-        if (h1_parse_eof(&call->conn->parser) == 0) {
-            pieces->is_last = true;
-            call->is_body_done = true;
-            return 0;
-        }
-        code = err_set(ERR_RESET, FAULT_UPSTREAM,
-                       "the upstream closed the connection before the end of the answer");
-    }
-    return upstream_error(code, "reading the answer");
+    ssize_t used = h1_parse_body(&call->conn->parser, bytes, pieces);
+    if (used < 0)
+        return err_wrap("the upstream's answer");
+    struct str rest = str_skip(bytes, (size_t)used);
+    if (pieces->is_last)
+        call->may_reuse = call->may_reuse && rest.len == 0;
+    else
+        buf_add_str(&call->unread, rest);
+    return buf_ok(&call->unread) ? 0 : err_set(ERR_NOMEM, FAULT_GATEWAY, "no memory");
+}
+
+/* The same for what was kept; it stays where it is until the next call. */
+static int take_unread(struct http_call *call, struct http_pieces *pieces)
+{
+    struct str bytes = str_skip(buf_str(&call->unread), call->unread_at);
+    ssize_t used = h1_parse_body(&call->conn->parser, bytes, pieces);
+    if (used < 0)
+        return err_wrap("the upstream's answer");
+    call->unread_at += (size_t)used;
+    if (pieces->is_last)
+        call->may_reuse = call->may_reuse && call->unread_at == call->unread.len;
+    return 0;
 }
 
 YIELDS int http_call_read(struct http_call *call, struct http_pieces *pieces, int64_t deadline_ns,
                           bool *hit_deadline)
 {
+    CHECK(call->has_head);
+    *hit_deadline = false;
     pieces->count = 0;
     pieces->bytes = 0;
-    pieces->is_last = call->is_body_done || call->head.framing == H1_NO_BODY;
-    *hit_deadline = false;
-    if (pieces->is_last) {
-        if (!call->is_body_done)
-            body_is_done(call);
-        return 0;
+    pieces->is_last = call->is_body_done;
+    while (pieces->bytes == 0 && !pieces->is_last) {
+        struct str bytes;
+        int r;
+        if (call->unread_at < call->unread.len) {
+            r = take_unread(call, pieces);
+        } else {
+            buf_fini(&call->unread);
+            call->unread_at = 0;
+            r = receive(call, &bytes, deadline_ns, hit_deadline);
+            if (r == 0)
+                r = take_body_bytes(call, bytes, pieces);
+        }
+        if (r == -ERR_CLOSED) {
+            call->may_reuse = false;
+            pieces->is_last = true;
+        } else if (r < 0) {
+            return r;
+        }
     }
-    struct str bytes;
-    int64_t own = MIN(clock_add_ns(loop_now_ns(), call->timeouts->idle_ns),
-                      call->timeouts->total_deadline_ns);
-    ssize_t n = next_bytes(call->conn, &bytes, MIN(deadline_ns, own));
-    if (n == -ERR_TIMEOUT) {
-        *hit_deadline = deadline_ns < own;
-        return *hit_deadline ? -ERR_TIMEOUT
-                             : timed_out("the answer stood still", call->timeouts->idle_ns);
-    }
-    if (n < 0)
-        return on_read_error(call, (int)n, pieces);
-    ssize_t used = h1_parse_body(&call->conn->parser, bytes, pieces);
-    if (used < 0)
-        return upstream_error((int)used, "the answer is not valid HTTP");
-    call->bytes_in += (uint64_t)used;
-    int r = bytes_used(call->conn, bytes, (size_t)used);
-    if (r == 0 && pieces->is_last)
-        body_is_done(call);
-    return r;
+    if (pieces->is_last && !call->is_body_done)
+        end_body(call);
+    return 0;
+}
+
+static int too_large(uint64_t limit)
+{
+    return err_set(ERR_LIMIT, FAULT_UPSTREAM,
+                   "the upstream's answer is larger than the limit of %llu bytes",
+                   (unsigned long long)limit);
 }
 
 YIELDS int http_call_collect(struct http_call *call, uint64_t limit, struct buf *out)
 {
+    /* Filled after the last wait only, so that all tasks of the thread can share it. */
     static _Thread_local struct iovec v[HTTP_PIECES_MAX];
     struct http_pieces pieces = {.v = v};
-    if (call->head.framing == H1_LENGTH && call->head.content_length > limit)
-        return err_set(ERR_LIMIT, FAULT_UPSTREAM, "the answer has %llu bytes, the limit is %llu",
-                       (unsigned long long)call->head.content_length, (unsigned long long)limit);
+    bool hit;
+    uint64_t had = out->len;
+    if (call->head.framing == H1_LENGTH && !call->is_body_done) {
+        uint64_t left = h1_body_left(&call->conn->parser);
+        if (left > limit)
+            return too_large(limit);
+        buf_reserve(out, (size_t)MIN(left, RESERVE_MAX));
+    }
     while (!pieces.is_last) {
-        bool hit = false;
         int r = http_call_read(call, &pieces, CLOCK_NEVER, &hit);
         if (r < 0)
             return r;
+        if (out->len - had + pieces.bytes > limit)
+            return too_large(limit);
         for (int i = 0; i < pieces.count; i++)
             buf_add(out, v[i].iov_base, v[i].iov_len);
-        if (out->len > limit)
-            return err_set(ERR_LIMIT, FAULT_UPSTREAM, "the answer is larger than %llu bytes",
-                           (unsigned long long)limit);
         if (!buf_ok(out))
-            return err_set(ERR_NOMEM, FAULT_GATEWAY, "no memory for the answer");
+            return err_set(ERR_NOMEM, FAULT_GATEWAY, "no memory for the upstream's answer");
     }
     return 0;
 }
 
 void http_call_finish(struct http_call *call)
 {
-    if (call->conn == NULL)
-        return;
-    if (call->is_body_done && call->may_reuse)
-        pool_give(call->conn);
-    else
-        pool_close(call->conn);
-    call->conn = NULL;
+    buf_fini(&call->unread);
+    call->unread_at = 0;
+    if (call->conn != NULL)
+        drop_conn(call, true);
 }

@@ -33,44 +33,59 @@ struct http_origin {
 /* Computes `identity`. Credentials of the request are not part of it; client certificates are. */
 void http_origin_seal(struct http_origin *origin);
 
+/* 0 = none, except where told. */
 struct http_timeouts {
-    int64_t connect_ns, tls_ns; /* each from its own start */
-    int64_t first_byte_ns;      /* from the request's last byte to the response's first */
-    int64_t idle_ns;            /* between two reads of the response, and of a blocked write */
-    int64_t total_deadline_ns;  /* absolute; CLOCK_NEVER = none */
+    int64_t connect_ns;        /* names and addresses */
+    int64_t tls_ns;            /* the handshake, counted from the end of connect_ns */
+    int64_t first_byte_ns;     /* from the request's last byte to the response's first */
+    int64_t idle_ns;           /* between two reads of the response, and of a blocked write */
+    int64_t total_deadline_ns; /* absolute; CLOCK_NEVER = none */
 };
 
 struct http_call_request {
     enum http_method method;
     struct str target; /* path and query */
-    const struct http_headers *headers; /* without Host, framing and hop-by-hop: added here */
-    const struct iovec *body;           /* must live until the head has been read */
+    /* Host, framing and hop-by-hop headers among them are left out; Host and Content-Length are
+     * added, and Accept-Encoding: identity unless it is there. */
+    const struct http_headers *headers;
+    const struct iovec
+        *body; /* must live until the head has been read, not in the loop's scratch */
     int body_count;
     uint64_t body_bytes;
 };
 
-struct http_conn; /* a pooled connection */
+struct http_conn; /* a pooled connection: http/pool.h */
 
 struct http_call {
-    struct http_conn *conn;
+    struct http_conn *conn; /* NULL once the connection went back to the pool, or was closed */
     const struct http_origin *origin;
     const struct http_call_request *request;
     const struct http_timeouts *timeouts;
     struct arena *arena;
     struct h1_head head;
-    bool was_reused;      /* the connection had served a call before */
-    bool was_retried;     /* the one free retry was used */
+    bool was_reused;  /* the connection had served a call before */
+    bool was_retried; /* the one free retry was used */
+    bool has_head;
     bool is_body_done;
     bool may_reuse;
+    bool has_heard;    /* a byte of an answer, be it an interim one, has come */
+    bool is_send_cut;  /* not all of the request was sent */
+    unsigned interims; /* 1xx answers that were skipped */
     struct dial_timing dial;
-    int64_t start_ns, sent_ns, first_byte_ns; /* clock_mono_ns; 0 = not yet */
-    uint64_t bytes_in, bytes_out;
+    /* clock_mono_ns; 0 = not yet. start: of the call; sent: the request's last byte; first_byte: of
+     * the final answer. */
+    int64_t start_ns, sent_ns, first_byte_ns;
+    int64_t quiet_since_ns;       /* since when http_call_read waits; 0 = it does not */
+    uint64_t bytes_in, bytes_out; /* of the answer and the request, heads and framing included */
+    struct buf unread;            /* read with what came before it, and not yet given out */
+    size_t unread_at;
 };
 
 /*
  * Sends the request: on an idle connection of the pool, else on a new one. Head and body leave in
  * one write where the socket takes them. Where the upstream answers before it has read the whole
- * body, sending stops and the answer is read. The arena holds the head's strings.
+ * body, sending stops and the answer is read. The arena holds the head's strings. -ERR_INVALID when
+ * the request cannot be written safely (a line break in a header, a target that is no path).
  */
 YIELDS int http_call_start(struct http_call *call, struct arena *arena,
                            const struct http_origin *origin,
@@ -81,26 +96,33 @@ YIELDS int http_call_start(struct http_call *call, struct arena *arena,
  * dies before the first byte of the answer is replaced once by a new one, free.
  */
 YIELDS int http_call_head(struct http_call *call);
-/* The next bytes of the body. 0 or -ERR_x; a body that ends early is -ERR_RESET. Waits at most
- * until `deadline_ns` as well as the call's own timeouts: -ERR_TIMEOUT by `deadline_ns` alone
- * leaves the call usable (for heartbeats), see *hit_deadline. */
+/*
+ * The next bytes of the body (pieces->v is the caller's, for HTTP_PIECES_MAX entries): at least one
+ * byte, or is_last. 0 or -ERR_x; a body that ends early is -ERR_RESET. Waits at most until
+ * `deadline_ns` as well as the call's own timeouts: -ERR_TIMEOUT with *hit_deadline is due to
+ * `deadline_ns` alone and leaves the call usable (for heartbeats). With the last piece the
+ * connection may already serve another call.
+ */
 YIELDS int http_call_read(struct http_call *call, struct http_pieces *pieces, int64_t deadline_ns,
                           bool *hit_deadline);
-/* The rest of the body appended to *out; -ERR_LIMIT past `limit` bytes. */
+/* The rest of the body appended to *out; -ERR_LIMIT when it is more than `limit` bytes, at once
+ * where its length is known. */
 YIELDS int http_call_collect(struct http_call *call, uint64_t limit, struct buf *out);
 /* Ends the call: the connection goes back to the pool when all was read and it may, else it is
  * closed at once (which cancels the upstream's work). */
 void http_call_finish(struct http_call *call);
 
 struct http_pool_settings {
-    uint32_t idle_per_origin;  /* default 128 */
-    uint32_t idle_total;       /* default 1024 */
-    int64_t idle_timeout_ns;   /* default 60 s */
+    uint32_t idle_per_origin; /* default 128; 0 = none is kept */
+    uint32_t idle_total;      /* default 1024; 0 = none is kept */
+    int64_t idle_timeout_ns;  /* default 60 s; 0 = none */
 };
-/* For this thread; before the first call. */
+/* For this thread; before the first call, and again when the settings have changed. */
 void http_pool_init(const struct http_pool_settings *settings);
-/* Closes idle connections of origins whose generation is not `generation` (0 = all). */
+/* Closes idle connections of origins whose generation is not `keep_generation` (0 = all). Those in
+ * use stay as they are and are closed after their call instead of kept. */
 void http_pool_purge(uint64_t keep_generation);
+/* Closes all idle connections; before loop_free, when no call is left. */
 void http_pool_fini(void);
 
 /* Counters of this thread (relaxed atomics, read by the metrics). */

@@ -1,41 +1,37 @@
 /*
- * Connections to upstreams: opened, kept while idle, found again. One pool a loop thread.
- * Only the loop thread.
- * pool_open yields; nothing else does.
- * A connection is the call's while it is taken and the pool's while it is idle.
- * Errors as in client.h.
+ * Connections to upstreams: the idle ones by origin, and the making of new ones.
+ * Each loop thread has its own; http/client.h is what others use of it.
+ * pool_open yields.
+ * A connection belongs to who took or opened it until pool_put or pool_drop.
+ * pool_open: as dial, and -ERR_NOMEM. Everything else cannot fail.
  */
 #ifndef WEIR_HTTP_POOL_H
 #define WEIR_HTTP_POOL_H
 
 #include "http/client.h"
-#include "rt/io.h"
+
+struct http_site;
 
 struct http_conn {
     struct io io;
-    const struct http_origin *origin; /* compared, and followed only while it is current */
-    uint64_t generation;
     struct h1_parser parser;
-    struct buf ahead; /* read and not parsed yet: bytes of an answer that came with its head */
-    size_t ahead_used;
-    bool is_reused;
-    bool is_idle;
-    struct list node; /* among the idle ones of its bucket */
-    struct list age;  /* among all idle ones, oldest first */
-    struct timer timer;
-    struct job check; /* something happened on it while it was idle */
+    struct http_site *site;
+    struct list site_node; /* in the site's idle connections */
+    struct list idle_node; /* in all idle connections */
+    int64_t idle_since_ns;
+    bool has_served;
 };
 
-/* An idle connection of that origin, the one used last, or NULL. */
+/* The idle connection to an equal origin that was used last, or NULL. */
 struct http_conn *pool_take(const struct http_origin *origin);
-/* A new one. NULL with the error slot set. */
-YIELDS struct http_conn *pool_open(const struct http_origin *origin,
-                                   const struct http_timeouts *timeouts,
-                                   struct dial_timing *timing);
-/* Keeps it for the next call, or closes it where that may not be. */
-void pool_give(struct http_conn *conn);
-void pool_close(struct http_conn *conn);
-
-void pool_count_free_retry(void);
+/* A new one. The deadlines are absolute. */
+YIELDS int pool_open(const struct http_origin *origin, int64_t connect_deadline_ns,
+                     int64_t tls_deadline_ns, struct dial_timing *timing, struct http_conn **out);
+/* Back, with nothing sent or expected on it. It is closed when it cannot be kept. */
+void pool_put(struct http_conn *conn);
+/* Closes it. With is_abrupt the peer gets RST, so that it stops at once what it does for us. */
+void pool_drop(struct http_conn *conn, bool is_abrupt);
+/* Counts a request that was sent again for free. */
+void pool_note_free_retry(void);
 
 #endif

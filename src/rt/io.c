@@ -30,7 +30,7 @@ static void on_ready(struct pollable *p)
     if (io->owner != NULL && (io->flags & IO_HANGUP) != 0)
         task_cancel(io->owner, ERR_RESET);
     if (io->on_news != NULL && (io->flags & (IO_READABLE | IO_HANGUP)) != 0)
-        io->on_news(io);
+        io->on_news(io); /* the last act: the io may be gone */
 }
 
 int io_open(struct io *io, int fd)

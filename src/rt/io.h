@@ -55,7 +55,7 @@ struct io {
     struct task *writer; /* waits for IO_WRITABLE */
     struct task *owner;  /* cancelled when the peer hangs up: see io_watch_hangup */
     /* Called on the loop's stack when there is something to read or the peer has gone, for an io
-     * that no task waits on (an idle connection). It must not close the io there and then. */
+     * that no task waits on (an idle connection). It may close the io and free it. */
     void (*on_news)(struct io *io);
     const struct io_layer *layer;
     struct tls_session *tls;
