@@ -169,6 +169,37 @@ static void test_chunks_tell_content_finish_and_usage(void **state)
     assert_true(chunk_of("", "[DONE]").is_done);
 }
 
+static bool is_plain(const char *data)
+{
+    /* As far as the end of its memory goes, so that a sanitizer sees a read beyond it. */
+    size_t len = strlen(data);
+    char *copy = malloc(len);
+    memcpy(copy, data, len);
+    bool result = openai_chunk_is_plain(STR(""), str_n(copy, len));
+    free(copy);
+    return result;
+}
+
+static void test_only_plain_content_is_passed_unread(void **state)
+{
+    (void)state;
+    assert_true(is_plain("{\"id\":\"x\",\"object\":\"chat.completion.chunk\",\"usage\":null,"
+                         "\"choices\":[{\"index\":0,\"delta\":{\"content\":\"hi\"},"
+                         "\"finish_reason\":null}]}"));
+    assert_true(is_plain("{\"choices\":[{\"index\": 0, \"delta\":{\"content\":\"say "
+                         "\\\"usage\\\": 1\"}}]}"));
+    assert_false(is_plain("{\"choices\":[{\"index\":1,\"delta\":{\"content\":\"hi\"}}]}"));
+    assert_false(is_plain("{\"choices\":[{\"delta\":{},\"finish_reason\":\"stop\"}]}"));
+    assert_false(is_plain("{\"choices\":[{\"delta\":{},\"finish_reason\" : \"stop\"}]}"));
+    assert_false(is_plain("{\"choices\":[{\"delta\":{}}],\"usage\":{\"prompt_tokens\":1}}"));
+    assert_false(is_plain("{\"delta\":1,\"error\":{\"message\":\"m\"}}"));
+    assert_false(is_plain("{\"delta\":1,\"x_groq\":{}}"));
+    assert_false(is_plain("{\"choices\":[]}"));
+    assert_false(is_plain("[DONE]"));
+    assert_false(is_plain("{\"delta\":"));
+    assert_false(openai_chunk_is_plain(STR("error"), STR("{\"delta\":1}")));
+}
+
 static void test_errors_are_known_in_all_their_shapes(void **state)
 {
     (void)state;
@@ -236,6 +267,7 @@ int main(void)
         cmocka_unit_test(test_edits_change_their_spans_alone),
         cmocka_unit_test(test_usage_is_read_in_all_its_shapes),
         cmocka_unit_test(test_chunks_tell_content_finish_and_usage),
+        cmocka_unit_test(test_only_plain_content_is_passed_unread),
         cmocka_unit_test(test_errors_are_known_in_all_their_shapes),
         cmocka_unit_test(test_an_answer_is_read_whole),
         cmocka_unit_test(test_an_error_is_written_in_openais_shape),
