@@ -127,30 +127,34 @@ int openai_chunk_read(struct str type, struct str data, struct openai_chunk *chu
     return 0;
 }
 
-/* What may follow a quote in an event that must be read. A member that is null says nothing. */
-static const struct {
-    struct str word;
-    bool may_be_null;
-} telling[] = {
-    {STR_INIT("usage\":"), true},          {STR_INIT("finish_reason\":"), true},
-    {STR_INIT("error\""), false},          {STR_INIT("x_groq\""), false},
-    {STR_INIT("finish_reason\" "), false}, {STR_INIT("usage\" "), false},
-};
+/* str_starts with a length that the compiler knows, for what runs on every event. */
+#define BEGINS(s, literal) \
+    ((s).len >= sizeof(literal) - 1 && memcmp((s).ptr, (literal), sizeof(literal) - 1) == 0)
 
-/* `rest` begins behind a quote. */
+/* ":null" with or without a space: a member that is there and says nothing. */
+static bool is_null_member(struct str rest)
+{
+    return BEGINS(rest, ":null") || BEGINS(rest, ": null");
+}
+
+/* `rest` begins behind a quote: is it a member for whose sake the event must be read? */
 static bool tells_something(struct str rest)
 {
-    if (str_starts(rest, STR("index\"")))
-        return !str_starts(rest, STR("index\":0,")) && !str_starts(rest, STR("index\": 0,"));
-    for (size_t i = 0; i < ARRAY_LEN(telling); i++) {
-        if (!str_starts(rest, telling[i].word))
-            continue;
-        struct str value = str_skip(rest, telling[i].word.len);
-        if (!telling[i].may_be_null ||
-            (!str_starts(value, STR("null")) && !str_starts(value, STR(" null"))))
-            return true;
+    switch (rest.ptr[0]) {
+    case 'i':
+        return BEGINS(rest, "index\"") && !BEGINS(rest, "index\":0,") &&
+               !BEGINS(rest, "index\": 0,");
+    case 'u':
+        return BEGINS(rest, "usage\"") && !is_null_member(str_skip(rest, 6));
+    case 'f':
+        return BEGINS(rest, "finish_reason\"") && !is_null_member(str_skip(rest, 14));
+    case 'e':
+        return BEGINS(rest, "error\"");
+    case 'x':
+        return BEGINS(rest, "x_groq\"");
+    default:
+        return false;
     }
-    return false;
 }
 
 /* The letters with which telling members begin, and "delta": other quotes are passed at once. */
@@ -186,7 +190,7 @@ static bool look_at_quotes(struct str data, bool *has_delta)
         for (unsigned mask = telling_quotes(p); mask != 0; mask &= mask - 1) {
             const char *word = p + __builtin_ctz(mask) + 1;
             struct str rest = str_n(word, (size_t)(end - word));
-            *has_delta = *has_delta || str_starts(rest, STR("delta\""));
+            *has_delta = *has_delta || BEGINS(rest, "delta\"");
             if (tells_something(rest))
                 return false;
         }
@@ -196,7 +200,7 @@ static bool look_at_quotes(struct str data, bool *has_delta)
         struct str rest = str_n(p + 1, (size_t)(end - p - 1));
         if (*p != '"' || !is_telling_letter(*rest.ptr))
             continue;
-        *has_delta = *has_delta || str_starts(rest, STR("delta\""));
+        *has_delta = *has_delta || BEGINS(rest, "delta\"");
         if (tells_something(rest))
             return false;
     }
