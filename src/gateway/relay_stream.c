@@ -191,7 +191,8 @@ YIELDS static int end_in_order(struct relay *relay, int64_t now_ns)
     struct exchange *ex = relay->ex;
     struct stream_observer *o = &relay->observer;
     struct stream_event event;
-    bool is_unterminated = stream_observer_finish(o, &event) == 1;
+    /* What was cut in the middle is no event: readers drop it, and so do we. */
+    bool is_unterminated = stream_observer_finish(o, &event) == 1 && !event.is_garbled;
     if (is_unterminated) {
         int r = take_event(relay, &event, STR_EMPTY, now_ns);
         if (r < 0)
@@ -202,7 +203,6 @@ YIELDS static int end_in_order(struct relay *relay, int64_t now_ns)
     if (o->is_done || o->is_broken)
         return send_now(relay, true);
     if (!stream_observer_is_finished(o)) {
-        /* An event that was cut in the middle is no event: end its line before ours. */
         if (is_unterminated)
             send_later(relay, STR("\n\n"), false);
         return err_set(ERR_RESET, FAULT_UPSTREAM, "it ended without a finish reason or [DONE]");

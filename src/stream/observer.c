@@ -46,6 +46,7 @@ static void observe(struct stream_observer *o, const struct sse_event *sse,
     }
     if (openai_chunk_read(sse->type, sse->data, &chunk) < 0) {
         o->undecodable++;
+        event->is_garbled = true;
         event->kind = STREAM_OTHER;
         return;
     }

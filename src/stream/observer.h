@@ -26,6 +26,7 @@ struct stream_event {
     enum stream_event_kind kind;
     struct str raw;  /* the exact bytes */
     struct str data;
+    bool is_garbled;           /* its data is no JSON: kind is STREAM_OTHER */
     struct openai_error error; /* for STREAM_ERROR */
 };
 
