@@ -12,8 +12,7 @@
 
 enum log_level { LOG_DEBUG, LOG_INFO, LOG_WARN, LOG_ERROR };
 
-void log_event(enum log_level level, const char *area, const char *format, ...)
-    PRINTF_LIKE(3, 4);
+void log_event(enum log_level level, const char *area, const char *format, ...) PRINTF_LIKE(3, 4);
 /* Events below it are not formatted. Default LOG_INFO. */
 void log_set_level(enum log_level level);
 enum log_level log_level(void);

@@ -32,7 +32,8 @@ enum net_kind {
 
 /* An IPv4 or IPv6 literal (IPv6 with or without brackets), no name. */
 bool net_addr_parse(struct str literal, uint16_t port, struct net_addr *out);
-/* "127.0.0.1:8080", "[::1]:0", "localhost:8080", ":8080" and "8080" (the last three = 127.0.0.1). */
+/* "127.0.0.1:8080", "[::1]:0", "localhost:8080", ":8080" and "8080" (the last three = 127.0.0.1).
+ */
 bool net_addr_parse_listen(struct str text, struct net_addr *out);
 uint16_t net_addr_port(const struct net_addr *addr);
 /* Same family, address and port. */

@@ -26,7 +26,8 @@ struct io_layer {
      * first, or -ERR_x (-ERR_CLOSED at the orderly end).
      */
     ssize_t (*recv)(struct io *io, char *out, size_t cap);
-    /* Takes plain bytes. Returns how many were taken (0 = the socket must drain first) or -ERR_x. */
+    /* Takes plain bytes. Returns how many were taken (0 = the socket must drain first) or -ERR_x.
+     */
     ssize_t (*writev)(struct io *io, const struct iovec *iov, int count);
     /* Writes what the layer still holds. 0 = all written, 1 = socket full, or -ERR_x. Also called
      * when the socket can be written again and no task waits for that. */
@@ -98,7 +99,8 @@ YIELDS int io_wait_any(struct io *io, int64_t deadline_ns);
 /* Writes all of it, in one call where the socket takes it. `iov` is used up (changed). Parts that
  * lie in the loop's scratch buffer are copied before the task waits. */
 YIELDS int io_writev(struct io *io, struct iovec *iov, int count, int64_t deadline_ns);
-/* The same with a bound on standing still: -ERR_TIMEOUT when the peer takes nothing for stall_ns. */
+/* The same with a bound on standing still: -ERR_TIMEOUT when the peer takes nothing for stall_ns.
+ */
 YIELDS int io_writev_paced(struct io *io, struct iovec *iov, int count, int64_t stall_ns);
 YIELDS int io_write(struct io *io, const void *bytes, size_t len, int64_t deadline_ns);
 /* What the socket takes at once: 0..total bytes or -ERR_x. `iov` is not changed. */

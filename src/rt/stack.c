@@ -7,6 +7,13 @@
 #include "rt/sys.h"
 #include "rt/task.h"
 
+#if __has_include(<valgrind/memcheck.h>)
+#include <valgrind/memcheck.h>
+#else
+#define VALGRIND_MAKE_MEM_UNDEFINED(at, bytes) ((void)(at), (void)(bytes))
+#define VALGRIND_MAKE_MEM_DEFINED(at, bytes) ((void)(at), (void)(bytes))
+#endif
+
 #ifndef MADV_GUARD_INSTALL
 #define MADV_GUARD_INSTALL 102 /* Linux 6.13 */
 #endif
@@ -98,6 +105,8 @@ char *stack_take(void)
     if (stacks.warm > 0)
         stacks.warm--;
     char *slot = stacks.free_slots[--stacks.free_count];
+    /* Valgrind takes what lay below a stack's top when it was left for out of bounds. */
+    VALGRIND_MAKE_MEM_UNDEFINED(slot + PAGE_BYTES, TASK_STACK_BYTES - PAGE_BYTES);
     return slot;
 }
 
@@ -109,6 +118,7 @@ static bool went_deep(const char *slot)
 {
     const uint64_t *page =
         (const uint64_t *)(const void *)(slot + TASK_STACK_BYTES - WARM_DEPTH_BYTES - PAGE_BYTES);
+    VALGRIND_MAKE_MEM_DEFINED(page, PAGE_BYTES);
     for (size_t i = 0; i < PAGE_BYTES / sizeof(*page); i++) {
         if (page[i] != 0)
             return true;

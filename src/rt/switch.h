@@ -13,10 +13,10 @@
 enum { STACK_GUARD_BYTES = 4096 };
 
 struct context {
-    void *sp;       /* Boost's handle, valid while the context is suspended */
-    void *asan;     /* fake stack saved across the switch */
-    void *tsan;     /* fiber */
-    void *stack;    /* lowest address of its stack */
+    void *sp;    /* Boost's handle, valid while the context is suspended */
+    void *asan;  /* fake stack saved across the switch */
+    void *tsan;  /* fiber */
+    void *stack; /* lowest address of its stack */
     size_t stack_bytes;
     unsigned valgrind_id;
     void (*entry)(void *arg);

@@ -16,22 +16,21 @@ void sys_hook(sys_hook_fn *fn, void *ctx)
 }
 
 /* Runs `expr` unless a test's hook answers; repeats it while a signal interrupts it. */
-#define SYS_CALL(type, call, fd, expr)                                              \
-    do {                                                                            \
-        int64_t hooked;                                                             \
+#define SYS_CALL(type, call, fd, expr)                                             \
+    do {                                                                           \
+        int64_t hooked;                                                            \
         if (UNLIKELY(hook_fn != NULL) && hook_fn(hook_ctx, (call), (fd), &hooked)) \
-            return (type)hooked;                                                    \
-        type result;                                                                \
-        do {                                                                        \
-            result = (expr);                                                        \
-        } while (UNLIKELY(result < 0) && errno == EINTR);                           \
-        return result;                                                              \
+            return (type)hooked;                                                   \
+        type result;                                                               \
+        do {                                                                       \
+            result = (expr);                                                       \
+        } while (UNLIKELY(result < 0) && errno == EINTR);                          \
+        return result;                                                             \
     } while (0)
 
 int sys_socket(int domain, int type, int protocol)
 {
-    SYS_CALL(int, SYS_SOCKET, -1,
-             socket(domain, type | SOCK_NONBLOCK | SOCK_CLOEXEC, protocol));
+    SYS_CALL(int, SYS_SOCKET, -1, socket(domain, type | SOCK_NONBLOCK | SOCK_CLOEXEC, protocol));
 }
 
 int sys_bind(int fd, const struct sockaddr *addr, socklen_t len)
@@ -144,15 +143,24 @@ void *sys_mmap(size_t len)
 const char *sys_call_name(enum sys_call call)
 {
     static const char *const names[SYS_CALL_COUNT] = {
-        [SYS_SOCKET] = "socket",         [SYS_BIND] = "bind",
-        [SYS_LISTEN] = "listen",         [SYS_ACCEPT] = "accept",
-        [SYS_CONNECT] = "connect",       [SYS_RECV] = "recv",
-        [SYS_WRITEV] = "writev",         [SYS_SHUTDOWN] = "shutdown",
-        [SYS_SETSOCKOPT] = "setsockopt", [SYS_GETSOCKOPT] = "getsockopt",
-        [SYS_SOCKETPAIR] = "socketpair", [SYS_CLOSE] = "close",
-        [SYS_EPOLL_CTL] = "epoll_ctl",   [SYS_EPOLL_WAIT] = "epoll_wait",
-        [SYS_EVENTFD] = "eventfd",       [SYS_OPEN] = "open",
-        [SYS_READ] = "read",             [SYS_WRITE] = "write",
+        [SYS_SOCKET] = "socket",
+        [SYS_BIND] = "bind",
+        [SYS_LISTEN] = "listen",
+        [SYS_ACCEPT] = "accept",
+        [SYS_CONNECT] = "connect",
+        [SYS_RECV] = "recv",
+        [SYS_WRITEV] = "writev",
+        [SYS_SHUTDOWN] = "shutdown",
+        [SYS_SETSOCKOPT] = "setsockopt",
+        [SYS_GETSOCKOPT] = "getsockopt",
+        [SYS_SOCKETPAIR] = "socketpair",
+        [SYS_CLOSE] = "close",
+        [SYS_EPOLL_CTL] = "epoll_ctl",
+        [SYS_EPOLL_WAIT] = "epoll_wait",
+        [SYS_EVENTFD] = "eventfd",
+        [SYS_OPEN] = "open",
+        [SYS_READ] = "read",
+        [SYS_WRITE] = "write",
         [SYS_MMAP] = "mmap",
     };
     return call < SYS_CALL_COUNT ? names[call] : "unknown";

@@ -90,7 +90,8 @@ int64_t timer_wheel_next_ns(const struct timer_wheel *wheel)
     return tick == INT64_MAX ? CLOCK_NEVER : tick * TICK_NS;
 }
 
-/* Takes out what waits in the slots that begin at now_tick; fires what is due, re-links the rest. */
+/* Takes out what waits in the slots that begin at now_tick; fires what is due, re-links the rest.
+ */
 static unsigned run_tick(struct timer_wheel *wheel, int64_t now_ns)
 {
     struct list due;

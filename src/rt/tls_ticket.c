@@ -85,7 +85,8 @@ static int on_ticket_key(SSL *ssl, unsigned char *name, unsigned char *iv, EVP_C
     OPENSSL_cleanse(&key, sizeof(key));
     if (!is_ok)
         return -1;
-    /* Clients use a TLS 1.3 ticket once: without a new one the third connection would start anew. */
+    /* Clients use a TLS 1.3 ticket once: without a new one the third connection would start anew.
+     */
     return SSL_version(ssl) >= TLS1_3_VERSION ? 2 : found;
 }
 

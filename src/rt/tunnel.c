@@ -15,8 +15,8 @@ static bool is_clean(struct str s, bool spaces_allowed)
     return true;
 }
 
-static int write_request(struct io *io, struct str host, uint16_t port, struct str authorization,
-                         int64_t deadline_ns)
+YIELDS static int write_request(struct io *io, struct str host, uint16_t port,
+                                struct str authorization, int64_t deadline_ns)
 {
     if (!is_clean(host, false) || !is_clean(authorization, true))
         return err_set(ERR_INVALID, FAULT_GATEWAY,
@@ -39,7 +39,7 @@ static int write_request(struct io *io, struct str host, uint16_t port, struct s
 }
 
 /* Reads up to the empty line that ends the head, and no further than that. */
-static int read_head(struct io *io, struct buf *head, int64_t deadline_ns)
+YIELDS static int read_head(struct io *io, struct buf *head, int64_t deadline_ns)
 {
     for (;;) {
         struct str chunk;

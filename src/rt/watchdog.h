@@ -12,8 +12,7 @@
 
 /* A turn longer than warn_ms is logged once with the running task's name and a backtrace of that
  * thread; longer than abort_ms ends the process (0 = never). */
-void watchdog_start(struct loop *const *loops, unsigned count, unsigned warn_ms,
-                    unsigned abort_ms);
+void watchdog_start(struct loop *const *loops, unsigned count, unsigned warn_ms, unsigned abort_ms);
 void watchdog_stop(void);
 /* How often it warned since the start. */
 uint64_t watchdog_warnings(void);
