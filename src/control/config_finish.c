@@ -129,31 +129,74 @@ static void check_exposure(struct config_reader *reader, const struct config_nod
 /* --- keys --------------------------------------------------------------------------------------
  */
 
+struct key_place {
+    const struct virtual_key *key;
+    const struct config_node *node; /* NULL = from the environment */
+};
+
+static int by_name(const void *a, const void *b)
+{
+    const struct key_place *x = a, *y = b;
+    int order = str_cmp(x->key->name, y->key->name);
+    return order != 0 ? order : (x->key > y->key) - (x->key < y->key);
+}
+
+static int by_hash(const void *a, const void *b)
+{
+    const struct key_place *x = a, *y = b;
+    int order = memcmp(x->key->sha256, y->key->sha256, KEY_HASH_BYTES);
+    return order != 0 ? order : (x->key > y->key) - (x->key < y->key);
+}
+
+/* Sorted, because a table of keys may be long. */
+static void refuse_twins(struct config_reader *reader, struct key_place *places, unsigned count)
+{
+    qsort(places, count, sizeof(*places), by_name);
+    for (unsigned i = 1; i < count; i++) {
+        if (str_eq(places[i].key->name, places[i - 1].key->name))
+            config_error(reader->report, mark_or_nowhere(places[i].node),
+                         "keys: found the name \"%.*s\" twice", STR_ARG(places[i].key->name));
+    }
+    qsort(places, count, sizeof(*places), by_hash);
+    for (unsigned i = 1; i < count; i++) {
+        if (memcmp(places[i].key->sha256, places[i - 1].key->sha256, KEY_HASH_BYTES) == 0)
+            config_error(reader->report, mark_or_nowhere(places[i].node),
+                         "keys: \"%.*s\" and \"%.*s\" are the same key",
+                         STR_ARG(places[i - 1].key->name), STR_ARG(places[i].key->name));
+    }
+}
+
+static void check_key(struct config_reader *reader, const struct virtual_key *key,
+                      const struct config_node *node)
+{
+    bool has_hash = config_node_get(node, STR("hash")) != NULL;
+    bool has_value = config_node_get(node, STR("value")) != NULL;
+    if (node != NULL && node->kind == NODE_MAP && has_hash == has_value)
+        config_error(reader->report, node->mark, "key \"%.*s\": found %s; expected one of the two",
+                     STR_ARG(key->name),
+                     has_hash ? "\"hash\" and \"value\"" : "neither \"hash\" nor \"value\"");
+    if (key->expires_wall_ns != 0 && key->expires_wall_ns <= clock_wall_ns())
+        config_warning(reader->report, mark_or_nowhere(node), "key \"%.*s\" has expired",
+                       STR_ARG(key->name));
+}
+
 static void finish_keys(struct config_reader *reader, const struct config_node *list,
                         struct settings *settings)
 {
-    int64_t now_ns = clock_wall_ns();
-    for (unsigned i = 0; i < settings->key_count; i++) {
-        const struct virtual_key *key = &settings->keys[i];
-        const struct config_node *node = nth(list, i);
-        struct config_mark mark = mark_or_nowhere(node);
-        bool has_hash = config_node_get(node, STR("hash")) != NULL;
-        bool has_value = config_node_get(node, STR("value")) != NULL;
-        if (node != NULL && node->kind == NODE_MAP && has_hash == has_value)
-            config_error(reader->report, mark, "key \"%.*s\": found %s; expected one of the two",
-                         STR_ARG(key->name),
-                         has_hash ? "\"hash\" and \"value\"" : "neither \"hash\" nor \"value\"");
-        for (unsigned j = 0; j < i && reader->report->errors == 0; j++) {
-            if (str_eq(settings->keys[j].name, key->name))
-                config_error(reader->report, mark, "keys: found the name \"%.*s\" twice",
-                             STR_ARG(key->name));
-            else if (memcmp(settings->keys[j].sha256, key->sha256, KEY_HASH_BYTES) == 0)
-                config_error(reader->report, mark, "keys: \"%.*s\" and \"%.*s\" are the same key",
-                             STR_ARG(settings->keys[j].name), STR_ARG(key->name));
-        }
-        if (key->expires_wall_ns != 0 && key->expires_wall_ns <= now_ns)
-            config_warning(reader->report, mark, "key \"%.*s\" has expired", STR_ARG(key->name));
+    struct key_place *places =
+        arena_alloc(reader->report->arena, settings->key_count * sizeof(*places));
+    if (places == NULL) {
+        config_error(reader->report, CONFIG_NOWHERE, "out of memory");
+        return;
     }
+    const struct config_node *node = list != NULL ? list->first : NULL;
+    for (unsigned i = 0; i < settings->key_count; i++) {
+        places[i] = (struct key_place){&settings->keys[i], node};
+        check_key(reader, &settings->keys[i], node);
+        node = node != NULL ? node->next : NULL;
+    }
+    if (reader->report->errors == 0)
+        refuse_twins(reader, places, settings->key_count);
 }
 
 /* --- aliases -----------------------------------------------------------------------------------
@@ -172,32 +215,38 @@ static const char *nearest_provider(struct config_reader *reader, const struct s
     return names != NULL ? str_nearest(name, names) : NULL;
 }
 
+static void check_alias(struct config_reader *reader, const struct config_node *node,
+                        const struct alias_settings *alias, const struct settings *settings)
+{
+    struct str model = alias->target, provider;
+    if (!str_cut(&model, '/', &provider) || model.len == 0) {
+        config_error(reader->report, node->key_mark,
+                     "model \"%.*s\": found no \"/\" in what is behind it; expected "
+                     "provider/model",
+                     STR_ARG(alias->name));
+        return;
+    }
+    for (unsigned i = 0; i < settings->provider_count; i++) {
+        if (str_eq(settings->providers[i].name, provider))
+            return;
+    }
+    const struct config_node *target = config_node_get(node, STR("target"));
+    struct str written = target != NULL ? target->text : node->text;
+    const char *nearest = nearest_provider(reader, settings, provider);
+    config_error(reader->report, node->key_mark,
+                 "model \"%.*s\": the provider of \"%.*s\" is not configured; expected one of "
+                 "\"providers\"%s%s%s",
+                 STR_ARG(alias->name), STR_ARG(str_head(written, 80)),
+                 nearest != NULL ? "; did you mean \"" : "", nearest != NULL ? nearest : "",
+                 nearest != NULL ? "\"?" : "");
+}
+
 static void finish_aliases(struct config_reader *reader, const struct config_node *map,
                            const struct settings *settings)
 {
-    for (unsigned i = 0; i < settings->alias_count; i++) {
-        const struct alias_settings *alias = &settings->aliases[i];
-        struct config_mark mark = nth(map, i)->key_mark;
-        struct str model = alias->target, provider;
-        if (!str_cut(&model, '/', &provider) || model.len == 0) {
-            config_error(reader->report, mark,
-                         "model \"%.*s\": found \"%.*s\"; expected provider/model",
-                         STR_ARG(alias->name), STR_ARG(alias->target));
-            continue;
-        }
-        bool is_known = false;
-        for (unsigned j = 0; j < settings->provider_count; j++)
-            is_known |= str_eq(settings->providers[j].name, provider);
-        if (is_known)
-            continue;
-        const char *nearest = nearest_provider(reader, settings, provider);
-        config_error(reader->report, mark,
-                     "model \"%.*s\": provider \"%.*s\" is not configured; expected one of "
-                     "\"providers\"%s%s%s",
-                     STR_ARG(alias->name), STR_ARG(str_head(provider, 80)),
-                     nearest != NULL ? "; did you mean \"" : "", nearest != NULL ? nearest : "",
-                     nearest != NULL ? "\"?" : "");
-    }
+    const struct config_node *node = settings->alias_count > 0 ? map->first : NULL;
+    for (unsigned i = 0; i < settings->alias_count; i++, node = node->next)
+        check_alias(reader, node, &settings->aliases[i], settings);
 }
 
 /* --- the whole ---------------------------------------------------------------------------------

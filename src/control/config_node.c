@@ -64,8 +64,25 @@ static int by_key(const void *a, const void *b)
     return x->key_mark.column < y->key_mark.column ? -1 : 1;
 }
 
+/* Takes those that come again out of the map: only the first is looked at from here on. */
+static void drop_marked(struct config_node *map)
+{
+    struct config_node **at = &map->first;
+    map->last = NULL;
+    while (*at != NULL) {
+        struct config_node *child = *at;
+        if (child->is_duplicate) {
+            *at = child->next;
+            map->count--;
+        } else {
+            map->last = child;
+            at = &child->next;
+        }
+    }
+}
+
 /* Sorted rather than compared each with each: a hostile file may hold a million keys. */
-static void refuse_duplicates(struct builder *b, const struct config_node *map)
+static void refuse_duplicates(struct builder *b, struct config_node *map)
 {
     if (map->count < 2)
         return;
@@ -78,13 +95,18 @@ static void refuse_duplicates(struct builder *b, const struct config_node *map)
     for (struct config_node *child = map->first; child != NULL; child = child->next)
         sorted[n++] = child;
     qsort(sorted, n, sizeof(struct config_node *), by_key);
-    for (unsigned i = 1; i < n; i++) {
-        if (str_eq(sorted[i]->key, sorted[i - 1]->key))
-            config_error(b->report, sorted[i]->key_mark,
-                         "key \"%.*s\" is written a second time; it stands in line %u already",
-                         STR_ARG(str_head(sorted[i]->key, 100)), sorted[i - 1]->key_mark.line);
+    for (unsigned i = 1, first = 0; i < n; i++) {
+        if (!str_eq(sorted[i]->key, sorted[first]->key)) {
+            first = i;
+            continue;
+        }
+        sorted[i]->is_duplicate = true;
+        config_error(b->report, sorted[i]->key_mark,
+                     "key \"%.*s\" is written a second time; it stands in line %u already",
+                     STR_ARG(str_head(sorted[i]->key, 100)), sorted[first]->key_mark.line);
     }
     mem_free(sorted);
+    drop_marked(map);
 }
 
 /* --- building --------------------------------------------------------------------------------- */

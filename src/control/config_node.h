@@ -26,6 +26,7 @@ struct config_node {
     struct config_node *next; /* of the same parent */
     struct str key;           /* in a map */
     struct config_mark key_mark;
+    bool is_duplicate; /* while a map is read */
 };
 
 /* The root node; an empty file gives an empty map. NULL when the text could not be parsed. Also

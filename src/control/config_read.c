@@ -78,6 +78,10 @@ static void unknown_key(struct config_reader *reader, const struct config_sectio
                         const struct config_node *node)
 {
     enum { NAMES_MAX = 64 };
+    if (reader->report->errors >= CONFIG_PROBLEMS_MAX) { /* counted, but not told any more */
+        config_error(reader->report, node->key_mark, "unknown key");
+        return;
+    }
     const char *names[NAMES_MAX];
     CHECK(section->count < NAMES_MAX);
     struct buf list = BUF_INIT;

@@ -14,6 +14,18 @@
 
 /* Tests run in the root of the tree. */
 #define REFERENCE "docs/reference/config.md"
+#define GUIDE "docs/configuration.md"
+
+static void read_whole(const char *path, struct buf *out)
+{
+    FILE *f = fopen(path, "r");
+    if (f == NULL)
+        fail_msg("%s cannot be read", path);
+    char piece[4096];
+    for (size_t n; (n = fread(piece, 1, sizeof(piece), f)) > 0;)
+        buf_add(out, piece, n);
+    fclose(f);
+}
 
 static void the_committed_reference_is_current(void **state)
 {
@@ -21,16 +33,50 @@ static void the_committed_reference_is_current(void **state)
     struct buf page = BUF_INIT, file = BUF_INIT;
     config_write_reference(&page);
     assert_true(buf_ok(&page));
-    FILE *f = fopen(REFERENCE, "r");
-    if (f == NULL)
-        fail_msg("%s cannot be read", REFERENCE);
-    char piece[4096];
-    for (size_t n; (n = fread(piece, 1, sizeof(piece), f)) > 0;)
-        buf_add(&file, piece, n);
-    fclose(f);
+    read_whole(REFERENCE, &file);
     if (!str_eq(buf_str(&page), buf_str(&file)))
         fail_msg("%s is old: build/weir config reference > %s", REFERENCE, REFERENCE);
     buf_fini(&page);
+    buf_fini(&file);
+}
+
+/* Sets the variables that a text names, so that only what it says is judged. */
+static void set_variables_of(struct str text)
+{
+    for (ptrdiff_t at; (at = str_find(text, STR("${"))) >= 0;) {
+        struct str name;
+        text = str_skip(text, (size_t)at + 2);
+        str_cut(&text, '}', &name);
+        char z[64];
+        snprintf(z, sizeof(z), "%.*s", STR_ARG(name));
+        char value[80];
+        snprintf(value, sizeof(value), "value-of-%s", z);
+        setenv(z, value, 1);
+    }
+}
+
+static void every_example_of_the_guide_is_accepted(void **state)
+{
+    (void)state;
+    struct buf file = BUF_INIT;
+    read_whole(GUIDE, &file);
+    struct str rest = buf_str(&file);
+    unsigned count = 0;
+    for (ptrdiff_t at; (at = str_find(rest, STR("```yaml\n"))) >= 0; count++) {
+        rest = str_skip(rest, (size_t)at + 8);
+        ptrdiff_t end = str_find(rest, STR("```"));
+        assert_true(end > 0);
+        char *text = strndup(rest.ptr, (size_t)end);
+        rest = str_skip(rest, (size_t)end + 3);
+        set_variables_of(str_c(text));
+        struct reading r;
+        read_config(&r, text, NULL);
+        if (r.settings == NULL)
+            fail_msg("%s\nis refused: %s", text, r.said);
+        reading_end(&r);
+        free(text);
+    }
+    assert_true(count >= 5);
     buf_fini(&file);
 }
 
@@ -138,6 +184,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_committed_reference_is_current),
+        cmocka_unit_test(every_example_of_the_guide_is_accepted),
         cmocka_unit_test(the_schema_is_json_and_knows_every_key),
         cmocka_unit_test(defaults_and_examples_are_accepted),
         cmocka_unit_test(every_key_is_named_once_and_explained),

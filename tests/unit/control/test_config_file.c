@@ -150,9 +150,10 @@ static void mistakes_are_told_with_their_place(void **state)
         {"log: stdout", "weir.yaml:1:6: found text; expected a mapping of keys to values"},
         {"providers: [openai]",
          "weir.yaml:1:12: providers: found a list; expected a mapping of names to entries"},
-        {"models: {a: sim}", "weir.yaml:1:10: model \"a\": found \"sim\"; expected provider/model"},
-        {"models: {a: sum/b}", "weir.yaml:1:10: model \"a\": provider \"sum\" is not configured; "
-                               "expected one of \"providers\"; did you mean \"sim\"?"},
+        {"models: {a: sim}", "weir.yaml:1:10: model \"a\": found no \"/\" in what is "
+                             "behind it; expected provider/model"},
+        {"models: {a: sum/b}", "weir.yaml:1:10: model \"a\": the provider of \"sum/b\" is not "
+                               "configured; expected one of \"providers\"; did you mean \"sim\"?"},
         {"- a", "weir.yaml:1:1: found a list; expected a mapping of keys to values"},
         {"just text", "weir.yaml:1:1: found text; expected a mapping of keys to values"},
     };
@@ -176,6 +177,20 @@ static void all_mistakes_are_told_at_once(void **state)
                 "weir.yaml:6:3: provider \"opnai\" is not in the built-in catalogue; expected "
                 "\"base_url\" (and \"dialect\" unless it speaks OpenAI's), or a name that is; did "
                 "you mean \"openai\"?");
+}
+
+/* The second one is told, and nothing follows from it. */
+static void a_section_that_comes_twice(void **state)
+{
+    (void)state;
+    must_refuse("providers: {a: {base_url: \"http://a\"}}\n"
+                "models: {m: a/b}\n"
+                "providers: {c: {base_url: \"http://c\"}, d: {}}\n"
+                "models: {n: c/d, o: d/e}\n",
+                "weir.yaml:3:1: key \"providers\" is written a second time; it stands in line 1 "
+                "already\n"
+                "weir.yaml:4:1: key \"models\" is written a second time; it stands in line 2 "
+                "already");
 }
 
 /* --- substitution ------------------------------------------------------------------------------
@@ -537,6 +552,7 @@ int main(void)
         cmocka_unit_test(every_kind_of_value_arrives),
         cmocka_unit_test(mistakes_are_told_with_their_place),
         cmocka_unit_test(all_mistakes_are_told_at_once),
+        cmocka_unit_test(a_section_that_comes_twice),
         cmocka_unit_test(variables_are_put_in),
         cmocka_unit_test(bad_variables_are_told),
         cmocka_unit_test(a_secret_is_in_no_message),

@@ -95,7 +95,7 @@ static void what_a_config_must_not_use(void **state)
     refused(STR("a: 1\nb: 2\na: 3\nb: 4\na: 5\n"),
             "f:3:1: key \"a\" is written a second time; it stands in line 1 already\n"
             "f:4:1: key \"b\" is written a second time; it stands in line 2 already\n"
-            "f:5:1: key \"a\" is written a second time; it stands in line 3 already\n");
+            "f:5:1: key \"a\" is written a second time; it stands in line 1 already\n");
 }
 
 static void what_is_no_yaml(void **state)
