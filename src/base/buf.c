@@ -52,7 +52,8 @@ void buf_add_char(struct buf *buf, char c)
 void buf_add_u64(struct buf *buf, uint64_t v)
 {
     char digits[20];
-    buf_add(buf, digits, str_put_u64(digits, v));
+    size_t len = str_put_u64(digits, v);
+    buf_add(buf, digits, len);
 }
 
 void buf_add_i64(struct buf *buf, int64_t v)

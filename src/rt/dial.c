@@ -314,7 +314,7 @@ static void mark_retry(int r)
 YIELDS int dial(struct io *io, const struct dial_target *target, int64_t connect_deadline_ns,
                 int64_t tls_deadline_ns, struct dial_timing *timing)
 {
-    struct dial_timing unused;
+    struct dial_timing unused = {0};
     timing = timing != NULL ? timing : &unused;
     *timing = (struct dial_timing){0};
     *io = (struct io){.pollable.fd = -1};

@@ -619,7 +619,7 @@ static int clean_host(struct str *host)
 YIELDS static int connect_with(struct io *io, struct tls_context *context, struct str host,
                                bool http1_only, int64_t deadline_ns)
 {
-    struct tls_part *part;
+    struct tls_part *part = NULL;
     int r = clean_host(&host);
     if (r == 0)
         r = tls_context_part(context, &part, deadline_ns);

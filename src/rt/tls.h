@@ -16,13 +16,13 @@ struct tls_context;
 struct tls_client_settings {
     const char *ca_file;   /* PEM; NULL = the system's store */
     const char *cert_file; /* client certificate, PEM chain; NULL = none */
-    const char *key_file;
-    bool offer_h2; /* ALPN h2 before http/1.1 */
+    const char *key_file;  /* NULL = in cert_file */
+    bool offer_h2;         /* ALPN h2 before http/1.1 */
 };
 
 struct tls_server_settings {
-    const char *cert_file; /* PEM chain */
-    const char *key_file;
+    const char *cert_file;      /* PEM chain */
+    const char *key_file;       /* NULL = in cert_file */
     const char *client_ca_file; /* asks for and requires a client certificate; NULL = none */
     bool offer_h2;
 };

@@ -59,8 +59,11 @@ static int key_failed(const char *key_file, const char *cert_file)
                    key_file, cert_file);
 }
 
+/* `key_file` NULL = the key is in the certificate's file. */
 static int use_certificate(SSL_CTX *ctx, const char *cert_file, const char *key_file)
 {
+    if (key_file == NULL)
+        key_file = cert_file;
     int r = check_readable(cert_file);
     if (r < 0)
         return r;
@@ -131,12 +134,6 @@ static bool dup_setting(char **out, const char *text)
     return *out != NULL;
 }
 
-/* The key may be in the certificate's file. */
-static const char *key_file_of(const struct tls_client_settings *settings)
-{
-    return settings->key_file != NULL ? settings->key_file : settings->cert_file;
-}
-
 struct tls_context *tls_client_context_new(const struct tls_client_settings *settings)
 {
     struct tls_context *context = MEM_NEW(struct tls_context);
@@ -147,7 +144,7 @@ struct tls_context *tls_client_context_new(const struct tls_client_settings *set
     context->offer_h2 = settings->offer_h2;
     if (!dup_setting(&context->ca_file, settings->ca_file) ||
         !dup_setting(&context->cert_file, settings->cert_file) ||
-        !dup_setting(&context->key_file, key_file_of(settings))) {
+        !dup_setting(&context->key_file, settings->key_file)) {
         tls_context_unref(context);
         return NULL;
     }
@@ -156,12 +153,10 @@ struct tls_context *tls_client_context_new(const struct tls_client_settings *set
 
 int tls_client_settings_check(const struct tls_client_settings *settings)
 {
-    struct tls_client_settings with_key = *settings;
-    with_key.key_file = key_file_of(settings);
     if (settings->cert_file == NULL && settings->key_file != NULL)
         return err_set(ERR_TLS, FAULT_GATEWAY, "the key file %s needs a certificate file with it",
                        settings->key_file);
-    SSL_CTX *ctx = client_ctx_load(&with_key);
+    SSL_CTX *ctx = client_ctx_load(settings);
     if (ctx == NULL)
         return -err_slot()->code;
     SSL_CTX_free(ctx);
@@ -334,8 +329,7 @@ static int server_ctx_load(SSL_CTX *ctx, const struct tls_server_settings *setti
     SSL_CTX_set_cipher_list(ctx, "ECDHE+AESGCM:ECDHE+CHACHA20");
     SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
     tls_ticket_use(ctx);
-    const char *key_file = settings->key_file != NULL ? settings->key_file : settings->cert_file;
-    int r = use_certificate(ctx, settings->cert_file, key_file);
+    int r = use_certificate(ctx, settings->cert_file, settings->key_file);
     if (r == 0 && settings->client_ca_file != NULL)
         r = require_client_certificate(ctx, settings->client_ca_file);
     return r < 0 ? r : set_session_id_context(ctx, settings->client_ca_file);

@@ -40,16 +40,17 @@ static void rotate(int64_t now_ns)
 static int key_for(const unsigned char *name, bool is_new, struct ticket_key *out)
 {
     int64_t now_ns = clock_mono_ns();
+    const int64_t life_s = 2 * (int64_t)TLS_TICKET_KEY_SECONDS;
     int found = 0;
     pthread_mutex_lock(&lock);
     rotate(now_ns);
-    for (int i = 0; i < (is_new ? 1 : 2) && found == 0; i++) {
-        const int64_t life_s = 2 * (int64_t)TLS_TICKET_KEY_SECONDS;
+    for (int i = 0; i < (is_new ? 1 : 2); i++) {
         bool is_it = is_new || memcmp(keys[i].name, name, sizeof(keys[i].name)) == 0;
         if (!is_it || is_older_than(&keys[i], now_ns, life_s))
             continue;
         *out = keys[i];
         found = i + 1;
+        break;
     }
     pthread_mutex_unlock(&lock);
     return found;

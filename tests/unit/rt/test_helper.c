@@ -7,7 +7,7 @@
 #include "base/mem.h"
 #include "rig.h"
 
-static pthread_t loop_thread;
+static pthread_t own_thread;
 
 struct sum {
     uint64_t n;
@@ -20,7 +20,7 @@ static void add_up(void *arg)
     struct sum *sum = arg;
     for (uint64_t i = 1; i <= sum->n; i++)
         sum->result += i;
-    sum->was_elsewhere = !pthread_equal(pthread_self(), loop_thread);
+    sum->was_elsewhere = !pthread_equal(pthread_self(), own_thread);
 }
 
 static unsigned finished;
@@ -45,7 +45,7 @@ static void work_runs_on_another_thread(void **state)
 {
     (void)state;
     finished = 0;
-    loop_thread = pthread_self();
+    own_thread = pthread_self();
     assert_int_equal(helper_start(3, 1000), 0);
     rig_run(spawn_many, NULL);
     helper_stop();
@@ -68,7 +68,7 @@ static void run_inline(void *arg)
 static void without_helpers_it_runs_here(void **state)
 {
     (void)state;
-    loop_thread = pthread_self();
+    own_thread = pthread_self();
     rig_run(run_inline, NULL);
     struct sum sum = {.n = 10};
     assert_int_equal(helper_post(add_up, &sum), 0);
