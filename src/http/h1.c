@@ -317,11 +317,6 @@ static size_t find_head_end(const struct h1_parser *p, struct str bytes)
     return 0;
 }
 
-static bool is_token(struct str s)
-{
-    return is_run_of(s, "!#$%&'*+-.^_`|~");
-}
-
 static int gather(struct h1_parser *p, struct str bytes)
 {
     size_t len = p->gathered.len + bytes.len;
@@ -423,7 +418,7 @@ static void begin_body(struct h1_parser *p)
 static int check_partial(struct h1_parser *p)
 {
     size_t line_max = (size_t)p->limits->target_bytes + REQUEST_LINE_EXTRA;
-    if (!is_token(str_head(p->gathered, 1)))
+    if (!http_name_is_safe(str_head(p->gathered, 1)))
         return fail(p, 400, ERR_PROTOCOL, "this is not HTTP");
     if (p->side == H1_REQUESTS && p->gathered.len > line_max &&
         str_index(str_head(p->gathered, line_max), '\n') < 0)
@@ -505,7 +500,7 @@ static int trailer_line(struct h1_parser *p, struct str line)
 {
     struct str name;
     struct str value = line;
-    if (!str_cut(&value, ':', &name) || !is_token(name))
+    if (!str_cut(&value, ':', &name) || !http_name_is_safe(name))
         return fail(p, 400, ERR_PROTOCOL, "a trailer is malformed");
     value = str_trim(value);
     if (!http_value_is_safe(value))

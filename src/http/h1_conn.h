@@ -26,8 +26,11 @@ struct h1_conn {
     http_handler_fn *handler;
     void *ctx;
     struct net_addr peer;
-    bool is_active; /* serves a request */
+    bool is_opening;     /* in the TLS handshake */
+    bool is_active;      /* serves a request */
     bool has_waited_out; /* its last chance before a drain ends was used */
+    bool lingers;        /* reads on for a moment after its last answer */
+    bool resets;         /* ends with RST: the client cannot or must not get what is on its way */
 
     /* Bytes read ahead: what lies behind `ahead_used` is not parsed yet. */
     struct buf ahead;
@@ -41,7 +44,11 @@ struct h1_conn {
     bool continue_sent;
     bool body_failed; /* its framing broke, or it could not be read: the connection must close */
     struct content_decoder *decoder;
-    struct buf decoded; /* of http_request_read */
+    struct buf encoded; /* the part of the body that waits for the decoder */
+    size_t encoded_used;
+    bool has_more;         /* the decoder may hold output back */
+    struct buf decoded;    /* of http_request_read */
+    uint64_t body_decoded; /* bytes that http_request_read has given */
 
     /* Its answer. */
     const struct http_headers *answer_headers;
@@ -49,7 +56,7 @@ struct h1_conn {
     uint64_t answer_left; /* ANSWER_LENGTH: bytes still to come */
     bool head_waits;      /* the head is kept back for the first body bytes */
     bool closes;          /* the connection ends with this answer */
-    bool is_aborted;
+    bool is_aborted;      /* no more of the answer may be sent */
 };
 
 /* h1_request.c */
@@ -61,9 +68,13 @@ YIELDS int h1_request_collect(struct http_request *r, uint64_t limit, int64_t de
 YIELDS bool h1_request_drain(struct h1_conn *conn);
 /* True when what is left of the body is little enough to be read away. */
 bool h1_request_is_drainable(const struct h1_conn *conn);
+/* Gives back what reading the body took. */
+void h1_request_release(struct h1_conn *conn);
+/* True when bytes were read that are not parsed yet. */
+bool h1_conn_has_ahead(const struct h1_conn *conn);
 /* The next bytes of the connection: what was read ahead, else at most `most` (no more than
- * LOOP_SCRATCH_BYTES) from the socket. h1_conn_used
- * says how many of them were taken, before the next wait. */
+ * LOOP_SCRATCH_BYTES) from the socket. h1_conn_used says how many of them were taken, before the
+ * next wait. */
 YIELDS ssize_t h1_conn_bytes(struct h1_conn *conn, struct str *bytes, size_t most,
                              int64_t deadline_ns);
 int h1_conn_used(struct h1_conn *conn, struct str bytes, size_t used);

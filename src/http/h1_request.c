@@ -5,21 +5,35 @@
 /* The body of a request: framing, Content-Encoding, limits. */
 
 enum {
-    /* Reserved before bytes have come, whatever Content-Length promises. */
+    /* Reserved before bytes have come, whatever Content-Length promises; then four times what has
+     * come. */
     RESERVE_FIRST_BYTES = 256 * 1024,
+    RESERVE_FACTOR = 4,
+    /* Encoded bytes may be more than decoded ones, but by their framing only. */
+    ENCODED_SLACK_BYTES = 64 * 1024,
+    /* Decoded at a time; others run in between. */
+    DECODE_MIN_BYTES = 4 * 1024,
+    DECODE_MAX_BYTES = 64 * 1024,
     /* What is read away after an answer so that the connection can be kept. */
     DRAIN_BYTES_MAX = 64 * 1024,
     DRAIN_TIME_MS = 1000,
+    /* The least that is read at once, however little may be read ahead. */
+    READ_BYTES_MIN = 4 * 1024,
 };
+
+bool h1_conn_has_ahead(const struct h1_conn *conn)
+{
+    return conn->ahead.len > conn->ahead_used;
+}
 
 YIELDS ssize_t h1_conn_bytes(struct h1_conn *conn, struct str *bytes, size_t most,
                              int64_t deadline_ns)
 {
-    if (conn->ahead.len > conn->ahead_used) {
+    if (h1_conn_has_ahead(conn)) {
         *bytes = str_skip(buf_str(&conn->ahead), conn->ahead_used);
         return (ssize_t)bytes->len;
     }
-    /* An idle connection holds no buffer. */
+    /* A waiting connection holds no buffer. */
     buf_fini(&conn->ahead);
     conn->ahead_used = 0;
     ssize_t n = io_read(&conn->io, loop_scratch(), most, deadline_ns);
@@ -43,6 +57,34 @@ static int64_t body_deadline(const struct h1_conn *conn, int64_t deadline_ns)
     return MIN(deadline_ns, clock_add_ns(loop_now_ns(), conn->settings->body_timeout_ns));
 }
 
+/* What is read at once of a framed body: what is more than the body is read ahead. */
+static size_t read_most(const struct h1_conn *conn)
+{
+    size_t most = MAX(conn->settings->limits.pipeline_bytes, (uint32_t)READ_BYTES_MIN);
+    return MIN(most, (size_t)LOOP_SCRATCH_BYTES);
+}
+
+/* The body cannot be read on: the connection must end. */
+static int body_fails(struct h1_conn *conn, int code)
+{
+    conn->body_failed = true;
+    if (code == -ERR_CLOSED)
+        return err_set(ERR_RESET, FAULT_CLIENT, "the client closed the connection early");
+    if (code == -ERR_TIMEOUT)
+        return err_set(ERR_TIMEOUT, FAULT_CLIENT, "the request body did not come in time");
+    return code;
+}
+
+static int too_large(void)
+{
+    return err_set(ERR_LIMIT, FAULT_CLIENT, "the request body is too large");
+}
+
+static int no_memory(void)
+{
+    return err_set(ERR_NOMEM, FAULT_GATEWAY, "no memory for the request body");
+}
+
 YIELDS static int send_continue(struct h1_conn *conn)
 {
     static const char text[] = "HTTP/1.1 100 Continue\r\n\r\n";
@@ -62,23 +104,21 @@ YIELDS static int read_raw(struct h1_conn *conn, struct http_pieces *pieces, int
     pieces->is_last = conn->body_done;
     if (conn->body_done)
         return 0;
+    if (conn->body_failed)
+        return err_set(ERR_PROTOCOL, FAULT_CLIENT, "the request body broke off before");
     int sent = send_continue(conn);
     if (sent < 0)
-        return sent;
-    ssize_t n = h1_conn_bytes(conn, &bytes, LOOP_SCRATCH_BYTES, body_deadline(conn, deadline_ns));
-    if (n < 0) {
-        conn->body_failed = true;
-        return n == -ERR_CLOSED ? err_set(ERR_RESET, FAULT_CLIENT, "the client closed early")
-                                : (int)n;
-    }
+        return body_fails(conn, sent);
+    ssize_t n = h1_conn_bytes(conn, &bytes, read_most(conn), body_deadline(conn, deadline_ns));
+    if (n < 0)
+        return body_fails(conn, (int)n);
     ssize_t used = h1_parse_body(&conn->parser, bytes, pieces);
-    if (used < 0) {
-        conn->body_failed = true;
-        return (int)used;
-    }
+    if (used < 0)
+        return body_fails(conn, (int)used);
     conn->request.body_bytes_in += pieces->bytes;
     conn->body_done = pieces->is_last;
-    return h1_conn_used(conn, bytes, (size_t)used);
+    int r = h1_conn_used(conn, bytes, (size_t)used);
+    return r < 0 ? body_fails(conn, r) : 0;
 }
 
 /* Makes the decoder that the request's Content-Encoding asks for, once. */
@@ -86,95 +126,154 @@ static int need_decoder(struct h1_conn *conn)
 {
     enum content_encoding encoding;
     struct str header = http_headers_get(&conn->head.headers, STR("content-encoding"));
-    if (conn->decoder != NULL || header.len == 0)
+    if (conn->decoder != NULL || header.ptr == NULL)
         return 0;
+    if (http_headers_count(&conn->head.headers, STR("content-encoding")) > 1)
+        return err_set(ERR_INVALID, FAULT_CLIENT, "more than one Content-Encoding");
     int r = content_encoding_parse(header, &encoding);
     if (r < 0 || encoding == ENCODING_IDENTITY)
         return r;
     conn->decoder = content_decoder_new(encoding);
-    return conn->decoder != NULL ? 0 : err_set(ERR_NOMEM, FAULT_GATEWAY, "no memory to decompress");
+    return conn->decoder != NULL ? 0 : no_memory();
 }
 
-static int decode_pieces(struct h1_conn *conn, const struct http_pieces *raw, uint64_t limit,
-                         struct buf *out)
+/* Reads until there is something to decode, or the body has ended. */
+YIELDS static int read_encoded(struct h1_conn *conn, struct http_pieces *pieces, uint64_t limit,
+                               int64_t deadline_ns)
 {
+    buf_clear(&conn->encoded);
+    conn->encoded_used = 0;
+    while (conn->encoded.len == 0 && !conn->body_done) {
+        int r = read_raw(conn, pieces, deadline_ns);
+        if (r < 0)
+            return r;
+        if (conn->request.body_bytes_in > limit + ENCODED_SLACK_BYTES)
+            return too_large();
+        for (int i = 0; i < pieces->count; i++)
+            buf_add(&conn->encoded, pieces->v[i].iov_base, pieces->v[i].iov_len);
+        if (!buf_ok(&conn->encoded))
+            return no_memory();
+    }
+    return 0;
+}
+
+/*
+ * Appends the next decoded bytes to *out, a bounded number. 1 = that was the end of the body.
+ * `limit` is of the whole body; the bytes that came before are `before`.
+ */
+YIELDS static int decode_some(struct h1_conn *conn, struct http_pieces *pieces, uint64_t limit,
+                              uint64_t before, int64_t deadline_ns, struct buf *out)
+{
+    size_t had = out->len;
+    if (!conn->has_more && conn->encoded_used == conn->encoded.len) {
+        int r = read_encoded(conn, pieces, limit, deadline_ns);
+        if (r < 0)
+            return r;
+    } else {
+        /* Others run between two pieces of a long decode. */
+        int r = task_yield();
+        if (r < 0)
+            return r;
+    }
+    struct str in = str_skip(buf_str(&conn->encoded), conn->encoded_used);
+    size_t max = MIN(MAX(in.len * 8, (size_t)DECODE_MIN_BYTES), (size_t)DECODE_MAX_BYTES);
+    int more = content_decoder_feed(conn->decoder, &in, max, out);
+    if (more < 0)
+        return more;
+    conn->has_more = more == 1;
+    conn->encoded_used = conn->encoded.len - in.len;
+    if (before + (out->len - had) > limit)
+        return too_large();
+    if (conn->has_more || in.len > 0 || !conn->body_done)
+        return 0;
+    int r = content_decoder_finish(conn->decoder);
+    return r < 0 ? r : 1;
+}
+
+YIELDS static int read_decoded(struct h1_conn *conn, struct http_pieces *pieces, int64_t deadline)
+{
+    uint64_t limit = conn->settings->limits.body_bytes;
     int r = 0;
-    for (int i = 0; r == 0 && i < raw->count; i++)
-        r = content_decoder_feed(conn->decoder, str_n(raw->v[i].iov_base, raw->v[i].iov_len),
-                                 limit, out);
-    if (r == 0 && raw->is_last)
-        r = content_decoder_finish(conn->decoder);
-    return r;
+    buf_clear(&conn->decoded);
+    while (r == 0 && conn->decoded.len == 0)
+        r = decode_some(conn, pieces, limit, conn->body_decoded, deadline, &conn->decoded);
+    conn->body_decoded += conn->decoded.len;
+    pieces->v[0] = (struct iovec){conn->decoded.ptr, conn->decoded.len};
+    pieces->count = conn->decoded.len > 0 ? 1 : 0;
+    pieces->bytes = conn->decoded.len;
+    pieces->is_last = r == 1;
+    return MIN(r, 0);
 }
 
 YIELDS int h1_request_read(struct http_request *req, struct http_pieces *pieces, int64_t deadline)
 {
     struct h1_conn *conn = req->stream;
     int r = need_decoder(conn);
-    if (r == 0)
-        r = read_raw(conn, pieces, deadline);
-    if (r < 0 || conn->decoder == NULL)
+    if (r < 0)
         return r;
-    buf_clear(&conn->decoded);
-    r = decode_pieces(conn, pieces, conn->settings->limits.body_bytes, &conn->decoded);
-    pieces->count = conn->decoded.len > 0 ? 1 : 0;
-    pieces->bytes = conn->decoded.len;
-    pieces->v[0] = (struct iovec){conn->decoded.ptr, conn->decoded.len};
+    if (conn->decoder != NULL && conn->head.framing != H1_NO_BODY)
+        return read_decoded(conn, pieces, deadline);
+    r = read_raw(conn, pieces, deadline);
+    if (r == 0 && req->body_bytes_in > conn->settings->limits.body_bytes)
+        r = too_large();
     return r;
+}
+
+/* Room for what comes next of a body of known length: as much as may be believed by now. */
+static bool reserve_for(struct buf *out, size_t came, uint64_t left)
+{
+    size_t believed = MAX((size_t)RESERVE_FIRST_BYTES, came * (RESERVE_FACTOR - 1));
+    return out->cap > out->len || buf_reserve(out, (size_t)MIN(left, (uint64_t)believed));
 }
 
 /* A body of known length goes straight from the socket to its place. */
 YIELDS static int collect_in_place(struct h1_conn *conn, int64_t deadline, struct buf *out)
 {
-    while (conn->parser.left > 0 && conn->ahead.len == conn->ahead_used) {
-        /* The first part was reserved on the client's word; for what it has begun to send, the word
-         * is believed. */
-        if (out->len == out->cap && !buf_reserve(out, (size_t)conn->parser.left))
-            return err_set(ERR_NOMEM, FAULT_GATEWAY, "no memory for the body");
-        size_t room = (size_t)MIN(conn->parser.left, (uint64_t)(out->cap - out->len));
-        ssize_t n =
-            io_read(&conn->io, out->ptr + out->len, room, body_deadline(conn, deadline));
-        if (n < 0) {
-            conn->body_failed = true;
-            return n == -ERR_CLOSED ? err_set(ERR_RESET, FAULT_CLIENT, "the client closed early")
-                                    : (int)n;
-        }
+    int r = send_continue(conn);
+    if (r < 0)
+        return body_fails(conn, r);
+    for (uint64_t left; (left = h1_body_left(&conn->parser)) > 0;) {
+        if (!reserve_for(out, (size_t)conn->request.body_bytes_in, left))
+            return no_memory();
+        size_t room = (size_t)MIN(left, (uint64_t)(out->cap - out->len));
+        ssize_t n = io_read(&conn->io, out->ptr + out->len, room, body_deadline(conn, deadline));
+        if (n < 0)
+            return body_fails(conn, (int)n);
         out->len += (size_t)n;
-        conn->parser.left -= (uint64_t)n;
         conn->request.body_bytes_in += (uint64_t)n;
+        conn->body_done = h1_body_took(&conn->parser, (uint64_t)n);
     }
     return 0;
 }
 
-YIELDS static int collect_framed(struct h1_conn *conn, uint64_t limit, int64_t deadline,
+/* Pieces last until the next wait, so all tasks of a thread can use one list: a kilobyte less on
+ * each stack. */
+static _Thread_local struct iovec piece_list[HTTP_PIECES_MAX];
+
+YIELDS static int collect_pieces(struct h1_conn *conn, uint64_t limit, int64_t deadline,
                                  struct buf *out)
 {
-    static _Thread_local struct iovec v[HTTP_PIECES_MAX];
-    struct http_pieces pieces = {.v = v};
-    while (!conn->body_done) {
-        if (conn->decoder == NULL && conn->head.framing == H1_LENGTH &&
-            conn->ahead.len == conn->ahead_used) {
-            int r = send_continue(conn);
-            if (r == 0)
-                r = collect_in_place(conn, deadline, out);
-            if (r < 0)
-                return r;
-            conn->body_done = conn->parser.left == 0;
-            continue;
-        }
-        int r = read_raw(conn, &pieces, deadline);
-        if (r == 0 && conn->decoder != NULL)
-            r = decode_pieces(conn, &pieces, limit, out);
-        if (r < 0)
-            return r;
-        for (int i = 0; conn->decoder == NULL && i < pieces.count; i++)
-            buf_add(out, v[i].iov_base, v[i].iov_len);
-        if (out->len > limit)
-            return err_set(ERR_LIMIT, FAULT_CLIENT, "the request body is too large");
-        if (!buf_ok(out))
-            return err_set(ERR_NOMEM, FAULT_GATEWAY, "no memory for the body");
-    }
-    return 0;
+    struct http_pieces pieces = {.v = piece_list};
+    int r = read_raw(conn, &pieces, deadline);
+    if (r < 0)
+        return r;
+    if (conn->request.body_bytes_in > limit)
+        return too_large();
+    for (int i = 0; i < pieces.count; i++)
+        buf_add(out, pieces.v[i].iov_base, pieces.v[i].iov_len);
+    return buf_ok(out) ? 0 : no_memory();
+}
+
+YIELDS static int collect_decoded(struct h1_conn *conn, uint64_t limit, int64_t deadline,
+                                  struct buf *out)
+{
+    struct http_pieces pieces = {.v = piece_list};
+    size_t first = out->len;
+    int r;
+    do {
+        r = decode_some(conn, &pieces, limit, out->len - first, deadline, out);
+    } while (r == 0);
+    return MIN(r, 0);
 }
 
 YIELDS int h1_request_collect(struct http_request *req, uint64_t limit, int64_t deadline,
@@ -184,12 +283,20 @@ YIELDS int h1_request_collect(struct http_request *req, uint64_t limit, int64_t 
     int r = need_decoder(conn);
     if (r < 0)
         return r;
-    if (conn->head.framing == H1_LENGTH && conn->head.content_length > limit)
-        return err_set(ERR_LIMIT, FAULT_CLIENT, "the request body is too large");
-    if (conn->head.framing == H1_LENGTH && conn->decoder == NULL &&
-        !buf_reserve(out, (size_t)MIN(conn->head.content_length, RESERVE_FIRST_BYTES)))
-        return err_set(ERR_NOMEM, FAULT_GATEWAY, "no memory for the body");
-    return collect_framed(conn, limit, deadline, out);
+    uint64_t slack = conn->decoder != NULL ? ENCODED_SLACK_BYTES : 0;
+    if (conn->head.framing == H1_LENGTH && conn->head.content_length > limit + slack)
+        return too_large();
+    if (conn->decoder != NULL && conn->head.framing != H1_NO_BODY)
+        return collect_decoded(conn, limit, deadline, out);
+    if (conn->head.framing == H1_LENGTH && !reserve_for(out, 0, conn->head.content_length))
+        return no_memory();
+    while (r == 0 && !conn->body_done) {
+        if (conn->head.framing == H1_LENGTH && !conn->body_failed && !h1_conn_has_ahead(conn))
+            r = collect_in_place(conn, deadline, out);
+        else
+            r = collect_pieces(conn, limit, deadline, out);
+    }
+    return r;
 }
 
 bool h1_request_is_drainable(const struct h1_conn *conn)
@@ -199,13 +306,12 @@ bool h1_request_is_drainable(const struct h1_conn *conn)
     /* Where 100 was not said the client may never send the body, or send it all the same. */
     if (conn->body_failed || (conn->head.expects_continue && !conn->continue_sent))
         return false;
-    return conn->head.framing == H1_LENGTH && conn->parser.left <= DRAIN_BYTES_MAX;
+    return conn->head.framing == H1_LENGTH && h1_body_left(&conn->parser) <= DRAIN_BYTES_MAX;
 }
 
 YIELDS bool h1_request_drain(struct h1_conn *conn)
 {
-    static _Thread_local struct iovec v[HTTP_PIECES_MAX];
-    struct http_pieces pieces = {.v = v};
+    struct http_pieces pieces = {.v = piece_list};
     if (!h1_request_is_drainable(conn))
         return false;
     int64_t deadline = loop_now_ns() + DRAIN_TIME_MS * NS_PER_MS;
@@ -214,4 +320,12 @@ YIELDS bool h1_request_drain(struct h1_conn *conn)
             return false;
     }
     return true;
+}
+
+void h1_request_release(struct h1_conn *conn)
+{
+    content_decoder_free(conn->decoder);
+    conn->decoder = NULL;
+    buf_fini(&conn->encoded);
+    buf_fini(&conn->decoded);
 }

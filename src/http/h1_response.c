@@ -4,18 +4,12 @@
 
 /* The answer: our own framing around what the handler gives, in as few writes as can be. */
 
-static bool is_ours(struct str name)
+/* False for what we write ourselves, what belongs to one hop, and what would break the head. */
+static bool may_pass(const struct http_headers *headers, const struct http_header *h)
 {
-    static const struct str ours[] = {
-        STR_INIT("connection"),        STR_INIT("content-length"), STR_INIT("date"),
-        STR_INIT("transfer-encoding"), STR_INIT("keep-alive"),     STR_INIT("upgrade"),
-        STR_INIT("proxy-connection"),  STR_INIT("trailer"),        STR_INIT("te"),
-    };
-    for (size_t i = 0; i < ARRAY_LEN(ours); i++) {
-        if (str_ieq(ours[i], name))
-            return true;
-    }
-    return false;
+    return http_name_is_safe(h->name) && http_value_is_safe(h->value) &&
+           !str_ieq(h->name, STR("content-length")) && !str_ieq(h->name, STR("date")) &&
+           !http_header_is_hop_by_hop(headers, h->name);
 }
 
 static bool has_no_body(const struct http_request *r)
@@ -27,12 +21,14 @@ static bool has_no_body(const struct http_request *r)
 static struct str date_now(void)
 {
     static _Thread_local char text[CLOCK_HTTP_LEN + 1];
-    static _Thread_local int64_t valid_until_ns;
+    static _Thread_local int64_t since_ns;
+    static _Thread_local int64_t until_ns;
     int64_t now_ns = loop_now_ns();
-    if (now_ns >= valid_until_ns) {
+    if (now_ns < since_ns || now_ns >= until_ns) {
         int64_t wall_ns = clock_wall_ns();
         clock_format_http(wall_ns, text);
-        valid_until_ns = now_ns + NS_PER_SEC - wall_ns % NS_PER_SEC;
+        since_ns = now_ns;
+        until_ns = now_ns + NS_PER_SEC - wall_ns % NS_PER_SEC;
     }
     return str_n(text, CLOCK_HTTP_LEN);
 }
@@ -41,7 +37,9 @@ int h1_response_start(struct http_request *r, unsigned status, const struct http
                       int64_t content_length)
 {
     struct h1_conn *conn = r->stream;
-    CHECK(r->status == 0 && status >= 200 && status <= 999);
+    CHECK(r->status == 0);
+    if (status < 200 || status > 999)
+        return err_set(ERR_INVALID, FAULT_GATEWAY, "%u is no status of an answer", status);
     r->status = status;
     conn->answer_headers = headers;
     conn->head_waits = true;
@@ -67,7 +65,7 @@ static void write_head(struct h1_conn *conn, struct buf *out)
     const struct http_headers *headers = conn->answer_headers;
     for (uint32_t i = 0; headers != NULL && i < headers->count; i++) {
         const struct http_header *h = &headers->items[i];
-        if (is_ours(h->name) || !http_value_is_safe(h->value) || !http_value_is_safe(h->name))
+        if (!may_pass(headers, h))
             continue;
         BUF_LIT(out, "\r\n");
         buf_add_str(out, h->name);
@@ -107,25 +105,29 @@ static size_t iov_bytes(const struct iovec *iov, int count)
     return n;
 }
 
+static int no_memory(void)
+{
+    return err_set(ERR_NOMEM, FAULT_GATEWAY, "no memory for the answer");
+}
+
 YIELDS static int send_parts(struct h1_conn *conn, struct iovec *iov, int count)
 {
     int result = io_writev_paced(&conn->io, iov, count, conn->settings->write_timeout_ns);
-    if (result < 0)
-        conn->is_aborted = true;
-    else
+    if (result == 0)
         conn->request.head_sent = true;
+    else if (result != -ERR_CANCELED)
+        conn->resets = true; /* what the kernel holds for it would stay there for minutes */
     return result;
 }
 
 /* What stands before the body bytes: the head if it waits still, and the chunk's size. */
-static int write_front(struct h1_conn *conn, size_t bytes, struct buf *front)
+static void write_front(struct h1_conn *conn, size_t bytes, struct buf *front)
 {
     if (conn->head_waits)
         write_head(conn, front);
     conn->head_waits = false;
     if (conn->framing == ANSWER_CHUNKED && bytes > 0)
         add_chunk_size(front, bytes);
-    return buf_ok(front) ? 0 : err_set(ERR_NOMEM, FAULT_GATEWAY, "no memory for the answer");
 }
 
 /* What stands after them. */
@@ -140,96 +142,127 @@ static struct str back_of(const struct h1_conn *conn, size_t bytes, bool is_last
 
 enum {
     PARTS_IN_PLACE = 6,
-    /* Answers up to this many bytes are copied behind what stands before them: one send of one piece
-     * costs the kernel less than gathering, and the copy is 10 ns. */
+    /* Answers up to this many bytes are copied behind what stands before them: one send of one
+     * piece costs the kernel less than gathering, and the copy is 10 ns. */
     COPIED_BYTES_MAX = 2048,
     /* What a head usually needs. */
     HEAD_ROOM_BYTES = 960,
+    FRAMING_ROOM_BYTES = 32,
 };
 
 /* The whole of a small write as one piece. */
-static int join_parts(struct buf *front, const struct iovec *iov, int count, struct str back)
+YIELDS static int send_joined(struct h1_conn *conn, struct buf *front, const struct iovec *iov,
+                              int count, struct str back)
 {
     for (int i = 0; i < count; i++)
         buf_add(front, iov[i].iov_base, iov[i].iov_len);
     buf_add_str(front, back);
-    return buf_ok(front) ? 0 : err_set(ERR_NOMEM, FAULT_GATEWAY, "no memory for the answer");
+    struct iovec part = {front->ptr, front->len};
+    return buf_ok(front) ? send_parts(conn, &part, 1) : no_memory();
 }
 
-YIELDS int h1_response_write(struct http_request *r, struct iovec *iov, int count, bool is_last,
-                             int64_t deadline)
+YIELDS static int send_gathered(struct h1_conn *conn, const struct buf *front,
+                                const struct iovec *iov, int count, struct str back)
 {
-    struct h1_conn *conn = r->stream;
     struct iovec few[PARTS_IN_PLACE + 2];
     struct iovec *parts = few;
-    size_t bytes = iov_bytes(iov, count);
-    (void)deadline; /* a client is given up by standing still, not by a fixed time */
-    CHECK(r->status != 0 && !r->is_complete);
+    struct arena *arena = conn->request.arena;
+    struct arena_mark mark = arena_mark(arena);
+    if (count > PARTS_IN_PLACE)
+        parts = arena_alloc(arena, (size_t)(count + 2) * sizeof(*parts));
+    if (parts == NULL || !buf_ok(front))
+        return no_memory();
+    parts[0] = (struct iovec){front->ptr, front->len};
+    memcpy(&parts[1], iov, (size_t)count * sizeof(*iov));
+    parts[count + 1] = (struct iovec){(void *)(uintptr_t)back.ptr, back.len};
+    int result = send_parts(conn, parts, count + 2);
+    if (parts != few)
+        arena_rewind(arena, mark);
+    return result;
+}
+
+YIELDS static int send_answer(struct h1_conn *conn, const struct iovec *iov, int count,
+                              size_t bytes, bool is_last)
+{
+    struct buf front = BUF_INIT;
+    struct str back = back_of(conn, bytes, is_last);
+    bool is_small = bytes <= COPIED_BYTES_MAX;
+    size_t room = FRAMING_ROOM_BYTES + (is_small ? bytes : 0);
+    buf_reserve(&front, conn->head_waits ? room + HEAD_ROOM_BYTES : room);
+    write_front(conn, bytes, &front);
+    int result = is_small ? send_joined(conn, &front, iov, count, back)
+                          : send_gathered(conn, &front, iov, count, back);
+    buf_fini(&front);
+    return result;
+}
+
+static int check_write(struct h1_conn *conn, size_t bytes)
+{
+    CHECK(conn->request.status != 0 && !conn->request.is_complete);
     if (conn->is_aborted)
         return err_set(ERR_RESET, FAULT_CLIENT, "the answer was broken off");
     if (conn->framing == ANSWER_LENGTH && bytes > conn->answer_left) {
         conn->is_aborted = true;
         return err_set(ERR_INVALID, FAULT_GATEWAY, "more body than its Content-Length");
     }
-    if (has_no_body(r))
-        count = 0;
-    size_t sent = count == 0 ? 0 : bytes;
-    bool is_small = sent <= COPIED_BYTES_MAX;
-    if (count > PARTS_IN_PLACE && !is_small)
-        parts = arena_alloc(r->arena, (size_t)(count + 2) * sizeof(*parts));
-    struct buf front = BUF_INIT;
-    buf_reserve(&front, (conn->head_waits ? HEAD_ROOM_BYTES : 0) + (is_small ? sent + 32 : 32));
-    struct str back = back_of(conn, bytes, is_last);
-    int result = parts == NULL ? err_set(ERR_NOMEM, FAULT_GATEWAY, "no memory for the answer")
-                               : write_front(conn, sent, &front);
-    if (result == 0 && is_small)
-        result = join_parts(&front, iov, count, back);
-    if (result == 0) {
-        int n = 0;
-        parts[n++] = (struct iovec){front.ptr, front.len};
-        for (int i = 0; i < count && !is_small; i++)
-            parts[n++] = iov[i];
-        if (!is_small)
-            parts[n++] = (struct iovec){(void *)(uintptr_t)back.ptr, back.len};
-        result = send_parts(conn, parts, n);
-    } else {
-        conn->is_aborted = true;
-    }
-    buf_fini(&front);
+    return 0;
+}
+
+YIELDS int h1_response_write(struct http_request *r, struct iovec *iov, int count, bool is_last,
+                             int64_t deadline)
+{
+    struct h1_conn *conn = r->stream;
+    size_t bytes = iov_bytes(iov, count);
+    size_t sent = has_no_body(r) ? 0 : bytes;
+    (void)deadline; /* a client is given up by standing still, not by a fixed time */
+    int result = check_write(conn, bytes);
     if (result < 0)
         return result;
+    result = send_answer(conn, iov, sent > 0 ? count : 0, sent, is_last);
+    if (result < 0) {
+        conn->is_aborted = true;
+        return result;
+    }
     if (conn->framing == ANSWER_LENGTH)
         conn->answer_left -= bytes;
-    r->body_bytes_out += bytes;
-    r->is_complete = is_last && (conn->framing != ANSWER_LENGTH || conn->answer_left == 0);
+    r->body_bytes_out += sent;
+    r->is_complete =
+        is_last && (conn->framing != ANSWER_LENGTH || conn->answer_left == 0 || has_no_body(r));
     return 0;
+}
+
+static void write_trailers(const struct http_headers *trailers, struct buf *out)
+{
+    BUF_LIT(out, "0\r\n");
+    for (uint32_t i = 0; i < trailers->count; i++) {
+        const struct http_header *h = &trailers->items[i];
+        if (!may_pass(trailers, h))
+            continue;
+        buf_add_str(out, h->name);
+        BUF_LIT(out, ": ");
+        buf_add_str(out, h->value);
+        BUF_LIT(out, "\r\n");
+    }
+    BUF_LIT(out, "\r\n");
 }
 
 YIELDS int h1_response_end(struct http_request *r, const struct http_headers *trailers,
                            int64_t deadline)
 {
     struct h1_conn *conn = r->stream;
-    if (trailers == NULL || trailers->count == 0 || conn->framing != ANSWER_CHUNKED)
+    if (trailers == NULL || trailers->count == 0 || conn->framing != ANSWER_CHUNKED ||
+        has_no_body(r))
         return h1_response_write(r, NULL, 0, true, deadline);
+    int result = check_write(conn, 0);
+    if (result < 0)
+        return result;
     struct buf text = BUF_INIT;
-    if (conn->head_waits)
-        write_head(conn, &text);
-    conn->head_waits = false;
-    BUF_LIT(&text, "0\r\n");
-    for (uint32_t i = 0; i < trailers->count; i++) {
-        const struct http_header *h = &trailers->items[i];
-        if (is_ours(h->name) || !http_value_is_safe(h->value))
-            continue;
-        buf_add_str(&text, h->name);
-        BUF_LIT(&text, ": ");
-        buf_add_str(&text, h->value);
-        BUF_LIT(&text, "\r\n");
-    }
-    BUF_LIT(&text, "\r\n");
+    write_front(conn, 0, &text);
+    write_trailers(trailers, &text);
     struct iovec iov = {text.ptr, text.len};
-    int result = buf_ok(&text) ? send_parts(conn, &iov, 1)
-                               : err_set(ERR_NOMEM, FAULT_GATEWAY, "no memory for the answer");
+    result = buf_ok(&text) ? send_parts(conn, &iov, 1) : no_memory();
     buf_fini(&text);
+    conn->is_aborted = result < 0;
     r->is_complete = result == 0;
     return result;
 }

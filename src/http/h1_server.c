@@ -14,10 +14,9 @@ enum {
     /* Bytes that the kernel takes before it says that it is full: bounds what waits there for a
      * client that reads slowly. */
     NOT_SENT_BYTES = 128 * 1024,
-    /* After an answer to a request that was not read whole: how long and how much is still read so
-     * that the client gets the answer before the RST. */
+    /* How long is still read after the last answer: unread bytes would make the kernel send RST,
+     * and a client may lose the answer by it. */
     LINGER_MS = 1000,
-    LINGER_BYTES = 256 * 1024,
     /* While draining: how long an idle connection may still bring a request. */
     DRAIN_PATIENCE_MS = 500,
 };
@@ -97,73 +96,92 @@ static void fill_request(struct h1_conn *conn, struct arena *arena, int64_t star
         .start_ns = start_ns,
     };
     conn->body_done = head->framing == H1_NO_BODY;
-    conn->continue_sent = conn->body_failed = conn->is_aborted = false;
+    conn->continue_sent = conn->body_failed = conn->is_aborted = conn->has_more = false;
+    conn->encoded_used = 0;
+    conn->body_decoded = 0;
     conn->answer_headers = NULL;
     conn->head_waits = conn->closes = false;
 }
 
-/* The answer to what is no valid request; the connection ends with it. */
-YIELDS static void answer_bad_request(struct h1_conn *conn, struct arena *arena, unsigned status,
-                                      const char *message)
+/* An answer of the server itself; the connection ends with it. */
+YIELDS static void answer_error(struct h1_conn *conn, unsigned status, const char *message)
 {
-    struct str type = STR("text/plain");
+    struct arena *arena = conn->request.arena;
+    struct str type = STR("text/plain; charset=utf-8");
     struct str body = str_c(message);
+    struct http_headers headers = {0};
     if (conn->settings->describe_error != NULL)
         body = conn->settings->describe_error(arena, status, message, &type);
-    struct http_headers headers = {0};
     http_headers_add(&headers, arena, STR("Content-Type"), type);
-    fill_request(conn, arena, loop_now_ns());
-    conn->request.version_minor = 1;
-    conn->body_done = true;
     conn->closes = true;
     http_respond(&conn->request, status, &headers, body);
 }
 
-/* Reads a head. 0, or -ERR_x after which the connection ends. */
+/* The answer to what is no valid request. */
+YIELDS static void answer_bad_request(struct h1_conn *conn, struct arena *arena, unsigned status,
+                                      const char *message)
+{
+    conn->head = (struct h1_head){.version_minor = 1, .framing = H1_NO_BODY};
+    fill_request(conn, arena, loop_now_ns());
+    answer_error(conn, status, message);
+    conn->lingers = conn->request.is_complete;
+}
+
+/* Reads more of a head. 1 = it is complete, or -ERR_x after which the connection ends. */
+YIELDS static int read_head_some(struct h1_conn *conn, struct arena *arena, int64_t deadline)
+{
+    bool is_done;
+    struct str bytes;
+    ssize_t n = h1_conn_bytes(conn, &bytes, HEAD_READ_BYTES, deadline);
+    if (n == -ERR_TIMEOUT && conn->parser.gathered.len > 0) {
+        count(&conns.stats.timeouts);
+        answer_bad_request(conn, arena, 408, "the head of the request did not come in time");
+    }
+    if (n < 0)
+        return (int)n;
+    ssize_t used = h1_parse_head(&conn->parser, bytes, &is_done);
+    if (used < 0) {
+        char message[sizeof(err_slot()->message)];
+        memcpy(message, err_slot()->message, sizeof(message));
+        count(&conns.stats.bad_requests);
+        answer_bad_request(conn, arena, h1_status(&conn->parser), message);
+        return (int)used;
+    }
+    int r = h1_conn_used(conn, bytes, (size_t)used);
+    return r < 0 ? r : is_done;
+}
+
+/* Reads a head: 1, or -ERR_x. The time for it runs from its first byte and is not pushed out. */
 YIELDS static int read_head(struct h1_conn *conn, struct arena *arena)
 {
-    bool is_done = false;
     int64_t deadline = clock_add_ns(loop_now_ns(), conn->settings->head_timeout_ns);
+    int r;
     h1_parser_begin(&conn->parser, arena, &conn->head, false);
-    while (!is_done) {
-        struct str bytes;
-        ssize_t n = h1_conn_bytes(conn, &bytes, HEAD_READ_BYTES, deadline);
-        if (n == -ERR_TIMEOUT) {
-            count(&conns.stats.timeouts);
-            answer_bad_request(conn, arena, 408, "the request's head did not come in time");
-        }
-        if (n < 0)
-            return (int)n;
-        ssize_t used = h1_parse_head(&conn->parser, bytes, &is_done);
-        if (used < 0) {
-            char message[sizeof(err_slot()->message)];
-            memcpy(message, err_slot()->message, sizeof(message));
-            count(&conns.stats.bad_requests);
-            answer_bad_request(conn, arena, h1_status(&conn->parser), message);
-            return (int)used;
-        }
-        int r = h1_conn_used(conn, bytes, (size_t)used);
-        if (r < 0)
-            return r;
-    }
-    return 0;
+    do {
+        r = read_head_some(conn, arena, deadline);
+    } while (r == 0);
+    return r;
 }
 
 /* Everything after the handler: an answer there must be, and the next request may follow or not. */
 YIELDS static bool finish_request(struct h1_conn *conn)
 {
     struct http_request *r = &conn->request;
-    bool was_cut = task_cancel_reason(conn->task) == ERR_RESET;
+    bool has_left = task_cancel_reason(conn->task) == ERR_RESET;
     io_watch_hangup(&conn->io, NULL);
     task_cancel_clear(conn->task);
-    if (was_cut || conn->is_aborted)
+    if (r->status == 0 && !has_left && !conn->is_aborted)
+        answer_error(conn, 500, "the request was not answered");
+    if (conn->resets || (has_left && !r->is_complete))
         count(&conns.stats.client_aborts);
-    if (r->status == 0 && !was_cut) {
-        conn->closes = true;
-        http_respond(r, 500, NULL, STR_EMPTY);
-    }
-    return r->is_complete && !conn->closes && !conn->is_aborted && !was_cut &&
-           h1_request_drain(conn);
+    /* Where the end of the connection ends the answer, an orderly end would make it look whole. */
+    if (!r->is_complete && (has_left || (r->head_sent && conn->framing == ANSWER_UNTIL_CLOSE)))
+        conn->resets = true;
+    if (r->is_complete && !conn->closes && !has_left && h1_request_drain(conn))
+        return true;
+    /* A client that said it would send nothing more has nothing that could cross our end. */
+    conn->lingers = r->is_complete && (conn->head.is_keep_alive || !conn->body_done);
+    return false;
 }
 
 YIELDS static bool serve_request(struct h1_conn *conn, struct arena *arena)
@@ -175,9 +193,7 @@ YIELDS static bool serve_request(struct h1_conn *conn, struct arena *arena)
     count(&conns.stats.requests);
     conn->handler(&conn->request, conn->ctx);
     bool goes_on = finish_request(conn);
-    content_decoder_free(conn->decoder);
-    conn->decoder = NULL;
-    buf_fini(&conn->decoded);
+    h1_request_release(conn);
     return goes_on;
 }
 
@@ -187,8 +203,10 @@ YIELDS static bool serve_request(struct h1_conn *conn, struct arena *arena)
  */
 YIELDS static bool wait_for_request(struct h1_conn *conn)
 {
-    if (conn->ahead.len > conn->ahead_used)
+    if (h1_conn_has_ahead(conn))
         return true;
+    buf_fini(&conn->ahead);
+    conn->ahead_used = 0;
     int64_t patience_ns = conn->settings->keep_alive_timeout_ns;
     for (;;) {
         if (conns.is_draining)
@@ -213,26 +231,29 @@ YIELDS static bool serve_next(struct h1_conn *conn)
     conn->is_active = true;
     conns.active++;
     bool goes_on = serve_request(conn, arena);
+    /* Others are served between two requests of a pipeline; a cancellation is met by the next wait.
+     */
+    if (goes_on && h1_conn_has_ahead(conn))
+        task_yield();
     conns.active--;
     conn->is_active = false;
     arena_free(arena);
     return goes_on;
 }
 
-/* Lets the client read the answer before the RST that unread bytes would cause. */
+/* Reads what still comes, for a moment and no more than a request body may have. */
 YIELDS static void linger(struct h1_conn *conn)
 {
     int64_t deadline = loop_now_ns() + LINGER_MS * NS_PER_MS;
-    size_t left = LINGER_BYTES;
-    bool is_owed = conn->request.status != 0 && (!conn->body_done || conn->body_failed);
-    if (!is_owed || io_is_hung_up(&conn->io))
+    uint64_t left = conn->settings->limits.body_bytes;
+    if (io_is_hung_up(&conn->io) || io_finish(&conn->io, deadline) < 0)
         return;
-    io_shutdown_write(&conn->io);
-    for (struct str bytes; left > 0;) {
+    while (left > 0 && task_yield() == 0) {
+        struct str bytes;
         ssize_t n = io_recv(&conn->io, &bytes, deadline);
         if (n <= 0)
             return;
-        left -= MIN(left, (size_t)n);
+        left -= MIN(left, (uint64_t)n);
     }
 }
 
@@ -243,18 +264,20 @@ static void conn_main(void *arg)
     conn->task = task_self();
     if (conn->tls != NULL) {
         int64_t deadline = clock_add_ns(loop_now_ns(), conn->settings->head_timeout_ns);
+        conn->is_opening = true;
         is_open = tls_accept(&conn->io, conn->tls, deadline) == 0;
+        conn->is_opening = false;
         if (!is_open)
             count(&conns.stats.tls_failures);
     }
     while (is_open)
         is_open = serve_next(conn);
-    if (conn->is_aborted) {
-        io_abort(&conn->io);
-    } else {
+    if (conn->lingers)
         linger(conn);
+    if (conn->resets)
+        io_abort(&conn->io);
+    else
         io_close(&conn->io);
-    }
     buf_fini(&conn->ahead);
     list_remove(&conn->node);
     conns.count--;
@@ -307,9 +330,10 @@ void http_server_drain(void)
     conns.is_draining = true;
     if (!conns.is_ready)
         return;
-    LIST_FOR_EACH(node, &conns.all) {
+    LIST_FOR_EACH(node, &conns.all)
+    {
         struct h1_conn *conn = CONTAINER_OF(node, struct h1_conn, node);
-        if (!conn->is_active && conn->task != NULL)
+        if (!conn->is_active && !conn->is_opening && conn->task != NULL)
             task_cancel(conn->task, ERR_CANCELED);
     }
 }
@@ -318,7 +342,8 @@ void http_server_cancel_all(void)
 {
     if (!conns.is_ready)
         return;
-    LIST_FOR_EACH(node, &conns.all) {
+    LIST_FOR_EACH(node, &conns.all)
+    {
         struct h1_conn *conn = CONTAINER_OF(node, struct h1_conn, node);
         if (conn->task != NULL)
             task_cancel(conn->task, ERR_CANCELED);

@@ -27,16 +27,10 @@ bool http_headers_add(struct http_headers *headers, struct arena *arena, struct 
     return true;
 }
 
-/* Most names differ in length already, and heads are searched a lot. */
-static bool is_name(const struct http_header *header, struct str name)
-{
-    return header->name.len == name.len && str_ieq(header->name, name);
-}
-
 struct str http_headers_get(const struct http_headers *headers, struct str name)
 {
     for (uint32_t i = 0; i < headers->count; i++) {
-        if (is_name(&headers->items[i], name)) {
+        if (str_ieq(headers->items[i].name, name)) {
             struct str value = headers->items[i].value;
             return value.ptr == NULL ? STR("") : value;
         }
@@ -48,14 +42,14 @@ unsigned http_headers_count(const struct http_headers *headers, struct str name)
 {
     unsigned n = 0;
     for (uint32_t i = 0; i < headers->count; i++)
-        n += is_name(&headers->items[i], name);
+        n += str_ieq(headers->items[i].name, name);
     return n;
 }
 
 bool http_headers_has_token(const struct http_headers *headers, struct str name, struct str token)
 {
     for (uint32_t i = 0; i < headers->count; i++) {
-        if (!is_name(&headers->items[i], name))
+        if (!str_ieq(headers->items[i].name, name))
             continue;
         struct str list = headers->items[i].value;
         for (struct str item; str_next(&list, ',', &item);) {
@@ -86,14 +80,42 @@ bool http_header_is_hop_by_hop(const struct http_headers *headers, struct str na
     return http_headers_has_token(headers, STR("connection"), name);
 }
 
+/* True when one of eight bytes is below 0x20 or is 0x7f (or in a rare case only seems to be). */
+static bool may_hold_control(const char *p)
+{
+    const uint64_t ones = UINT64_C(0x0101010101010101);
+    uint64_t word;
+    memcpy(&word, p, sizeof(word));
+    uint64_t delete = word ^ (ones * 0x7f);
+    uint64_t hits = ((word - ones * 0x20) & ~word) | ((delete - ones) & ~delete);
+    return (hits & (ones * 0x80)) != 0;
+}
+
+static bool is_control(char c)
+{
+    return ((unsigned char)c < 0x20 && c != '\t') || c == 0x7f;
+}
+
+bool http_name_is_safe(struct str name)
+{
+    for (size_t i = 0; i < name.len; i++) {
+        char c = name.ptr[i];
+        if ((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9'))
+            continue;
+        if (c == '\0' || strchr("!#$%&'*+-.^_`|~", c) == NULL)
+            return false;
+    }
+    return name.len > 0;
+}
+
 bool http_value_is_safe(struct str value)
 {
-    unsigned bad = 0; /* gathered, not tested byte by byte: the compiler makes vectors of it */
-    for (size_t i = 0; i < value.len; i++) {
-        unsigned char c = (unsigned char)value.ptr[i];
-        bad |= (unsigned)(c < 0x20 && c != '\t') | (unsigned)(c == 0x7f);
-    }
-    return bad == 0;
+    size_t i = 0;
+    while (i + 8 <= value.len && !may_hold_control(value.ptr + i))
+        i += 8;
+    while (i < value.len && !is_control(value.ptr[i]))
+        i++;
+    return i == value.len;
 }
 
 struct str http_method_name(enum http_method method)

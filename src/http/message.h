@@ -49,7 +49,10 @@ bool http_headers_has_token(const struct http_headers *headers, struct str name,
 /* True for what belongs to one hop only (RFC 9110 section 7.6.1): Connection, Keep-Alive,
  * Proxy-*, TE, Trailer, Transfer-Encoding, Upgrade, and what `headers` names in Connection. */
 bool http_header_is_hop_by_hop(const struct http_headers *headers, struct str name);
-/* A field value without CR, LF, NUL (RFC 9110 section 5.5): what we write must pass. */
+/* A token (RFC 9110 section 5.6.2): what names and methods are made of. */
+bool http_name_is_safe(struct str name);
+/* A field value without control characters but tabs (RFC 9110 section 5.5): what we write must
+ * pass. */
 bool http_value_is_safe(struct str value);
 
 struct str http_method_name(enum http_method method);
