@@ -52,6 +52,7 @@ YIELDS static int start_answer(struct relay *relay)
     struct exchange *ex = relay->ex;
     relay->has_begun = true;
     if (!headers_for_client(&ex->answer, ex->arena, &ex->call.head.headers)) {
+        relay->is_over = true;
         refuse(ex, REFUSE_NO_MEMORY, STR_EMPTY, "The gateway is out of memory; try again.");
         return -ERR_NOMEM;
     }
