@@ -20,8 +20,7 @@ static const int fatal_signals[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT};
 static _Thread_local char *signal_stack;
 static atomic_bool can_trace;
 
-/* --- fatal signals
- * -------------------------------------------------------------------------------- */
+/* --- fatal signals --------------------------------------------------------------------------- */
 
 static void say(const char *text)
 {
@@ -90,8 +89,7 @@ void crash_preload(void)
     atomic_store_explicit(&can_trace, true, memory_order_release);
 }
 
-/* --- where a thread is
- * ------------------------------------------------------------------------------ */
+/* --- where a thread is ----------------------------------------------------------------------- */
 
 enum trace_state { TRACE_IDLE, TRACE_ASKED, TRACE_TAKEN };
 
@@ -155,8 +153,7 @@ int crash_trace(pthread_t thread, void **frames, int max)
     return count;
 }
 
-/* --- a loop's thread
- * -------------------------------------------------------------------------------- */
+/* --- a loop's thread ------------------------------------------------------------------------- */
 
 void crash_thread_init(void)
 {

@@ -40,7 +40,7 @@ struct hand_off {
 
 static atomic_uint_fast64_t pauses;
 
-/* --- opening -------------------------------------------------------------------------------- */
+/* --- opening --------------------------------------------------------------------------------- */
 
 static int open_failed(const struct net_addr *addr, int fd)
 {
@@ -116,7 +116,7 @@ int listen_open(const struct net_addr *addr, unsigned count, int *fds, struct ne
     return 0;
 }
 
-/* --- handing over --------------------------------------------------------------------------- */
+/* --- handing over ---------------------------------------------------------------------------- */
 
 static int64_t load_of(const struct peer *peer)
 {
@@ -162,7 +162,7 @@ static void deliver(struct listener *l, int fd, const struct net_addr *addr)
     loop_post(peer->loop, &h->mail);
 }
 
-/* --- accepting ------------------------------------------------------------------------------ */
+/* --- accepting ------------------------------------------------------------------------------- */
 
 enum accepted { ACCEPTED_ONE, ACCEPTED_NONE_LEFT, ACCEPT_PAUSE };
 

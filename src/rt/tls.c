@@ -67,8 +67,7 @@ static bool has_news(const struct tls_session *s)
            (s->below != NULL ? has_news(s->below) : (s->io->flags & IO_READABLE) != 0);
 }
 
-/* --- the BIO: never blocks, never calls the socket for writing
- * ------------------------------------ */
+/* --- the BIO: never blocks, never calls the socket for writing ------------------------------- */
 
 static bool in_fill(struct tls_session *s)
 {
@@ -156,8 +155,7 @@ static BIO *bio_new(struct tls_session *s)
     return bio;
 }
 
-/* --- errors
- * --------------------------------------------------------------------------------------- */
+/* --- errors ---------------------------------------------------------------------------------- */
 
 static bool is_server(const struct tls_session *s)
 {
@@ -222,8 +220,7 @@ static int repeat_error(const struct tls_session *s)
     return -s->last_error.code;
 }
 
-/* --- reading
- * --------------------------------------------------------------------------------------- */
+/* --- reading --------------------------------------------------------------------------------- */
 
 static void in_release(struct tls_session *s)
 {
@@ -277,8 +274,7 @@ static bool session_has_pending(struct tls_session *s)
     return is_pending;
 }
 
-/* --- writing
- * --------------------------------------------------------------------------------------- */
+/* --- writing --------------------------------------------------------------------------------- */
 
 static int session_flush(struct tls_session *s)
 {
@@ -388,8 +384,7 @@ static ssize_t session_writev(struct tls_session *s, const struct iovec *iov, in
     }
 }
 
-/* --- the layer
- * --------------------------------------------------------------------------------------- */
+/* --- the layer ------------------------------------------------------------------------------- */
 
 static void session_free(struct tls_session *s)
 {
@@ -470,8 +465,7 @@ static const struct io_layer tls_layer = {
     .close = layer_close,
 };
 
-/* --- handshake
- * ---------------------------------------------------------------------------------------- */
+/* --- handshake ------------------------------------------------------------------------------- */
 
 /* One step as an argument for on_loop_stack. */
 struct step {
@@ -652,8 +646,7 @@ int tls_on_new_session(SSL *ssl, SSL_SESSION *session)
     return 1;
 }
 
-/* --- what is known of a session
- * ------------------------------------------------------------------------ */
+/* --- what is known of a session -------------------------------------------------------------- */
 
 struct str tls_alpn(const struct io *io)
 {

@@ -215,8 +215,7 @@ static int rig_down(void **state)
     return 0;
 }
 
-/* --- the guard
- * ------------------------------------------------------------------------------------ */
+/* --- the guard ------------------------------------------------------------------------------- */
 
 static unsigned connects;
 
@@ -287,8 +286,7 @@ static void refused_addresses_are_left_out(void **state)
     server_stop(&server);
 }
 
-/* --- connecting
- * ----------------------------------------------------------------------------------- */
+/* --- connecting ------------------------------------------------------------------------------ */
 
 static void a_connection_is_made_and_measured(void **state)
 {
@@ -576,8 +574,7 @@ static void a_hang_up_in_the_handshake_may_be_retried(void **state)
     server_stop(&server);
 }
 
-/* --- proxies
- * --------------------------------------------------------------------------------------- */
+/* --- proxies --------------------------------------------------------------------------------- */
 
 static int read_request(struct server *server, struct io *io)
 {

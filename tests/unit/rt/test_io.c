@@ -87,8 +87,7 @@ static struct task *spawn(task_fn *fn, void *arg)
     return task;
 }
 
-/* --- reading
- * ----------------------------------------------------------------------------------------- */
+/* --- reading --------------------------------------------------------------------------------- */
 
 static void recv_once(void *arg)
 {
@@ -229,8 +228,7 @@ static void a_cancelled_reader_leaves(void **state)
     end_close(&end);
 }
 
-/* --- hang-ups
- * ------------------------------------------------------------------------------------------ */
+/* --- hang-ups -------------------------------------------------------------------------------- */
 
 static void wait_long(void *arg)
 {
@@ -270,8 +268,7 @@ static void a_hang_up_cancels_whoever_cares(void **state)
     }
 }
 
-/* --- writing
- * --------------------------------------------------------------------------------------------- */
+/* --- writing --------------------------------------------------------------------------------- */
 
 enum { BIG = 2 * 1024 * 1024 };
 
@@ -409,8 +406,7 @@ static void closing_sends_the_rest_and_aborting_does_not(void **state)
     end_close(&end);
 }
 
-/* --- another thread
- * ------------------------------------------------------------------------------------ */
+/* --- another thread -------------------------------------------------------------------------- */
 
 static void *echo_elsewhere(void *arg)
 {
@@ -443,8 +439,7 @@ static void a_detached_descriptor_lives_elsewhere(void **state)
     end_close(&end);
 }
 
-/* --- a layer
- * -------------------------------------------------------------------------------------------- */
+/* --- a layer --------------------------------------------------------------------------------- */
 
 /* Turns letters by one, and holds back what it is given until it is flushed. */
 static struct {
@@ -584,8 +579,7 @@ static void what_a_layer_holds_leaves_when_it_can(void **state)
     end_close(&end);
 }
 
-/* --- failing calls
- * --------------------------------------------------------------------------------------- */
+/* --- failing calls --------------------------------------------------------------------------- */
 
 static unsigned fail_at_call, calls;
 

