@@ -21,7 +21,7 @@ bool config_load_catalogue(struct config_reader *reader)
     reader->catalogue_names = arena_calloc(arena, (count + 1) * sizeof(char *));
     if (reader->catalogue_names == NULL)
         config_error(&own, CONFIG_NOWHERE, "out of memory");
-    if (own.errors > 0)
+    if (own.errors > 0 || reader->catalogue == NULL || reader->catalogue_names == NULL)
         return refuse_catalogue(reader, &own);
     unsigned n = 0;
     for (const struct config_node *row = reader->catalogue->first; row != NULL; row = row->next) {

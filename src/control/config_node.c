@@ -248,8 +248,8 @@ static bool on_event(struct builder *b, const yaml_event_t *event)
     case YAML_MAPPING_START_EVENT:
         return on_open(b, NODE_MAP, event);
     case YAML_MAPPING_END_EVENT:
-        refuse_duplicates(b, b->stack[b->depth - 1]);
-        b->depth--;
+        CHECK(b->depth > 0 && b->stack[b->depth - 1] != NULL);
+        refuse_duplicates(b, b->stack[--b->depth]);
         return true;
     case YAML_SEQUENCE_END_EVENT:
         b->depth--;

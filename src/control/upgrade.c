@@ -11,8 +11,6 @@
 #include "control/process.h"
 #include "rt/sys.h"
 
-extern char **environ;
-
 #define READY_VARIABLE "WEIR_READY_FD"
 static const char ready_word[] = "ready\n";
 

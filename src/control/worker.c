@@ -112,9 +112,12 @@ int workers_start(struct workers *workers, unsigned count, struct snapshot *firs
     workers->loops = mem_calloc(count, sizeof(struct loop *));
     pthread_mutex_init(&workers->lock, NULL);
     pthread_cond_init(&workers->changed, NULL);
-    int r = workers->items == NULL || workers->loops == NULL
-                ? err_set(ERR_NOMEM, FAULT_GATEWAY, "no memory for threads")
-                : start_threads(workers);
+    if (workers->items == NULL || workers->loops == NULL) {
+        workers->count = 0;
+        workers_stop(workers);
+        return err_set(ERR_NOMEM, FAULT_GATEWAY, "no memory for threads");
+    }
+    int r = start_threads(workers);
     if (r < 0) {
         struct err failure = *err_slot();
         workers_stop(workers);

@@ -5,8 +5,6 @@
 
 #include <cmocka.h>
 
-extern char **environ;
-
 static void begin(struct reading *r, struct str source)
 {
     memset(r, 0, sizeof(*r));
