@@ -11,8 +11,9 @@ enum {
     RESERVE_MAX = 1 << 20, /* taken on an upstream's word for a body that is yet to come */
 };
 
-/* After a failed write: how long an answer that was sent before may take to show. */
-#define SETTLE_NS NS_PER_SEC
+/* After a failed write: how long an answer may take to show. It is in the socket already, or never
+ * comes; only the poller has to tell us. */
+#define SETTLE_NS (200 * NS_PER_MS)
 
 /* --- time --- */
 
@@ -426,6 +427,14 @@ YIELDS int http_call_collect(struct http_call *call, uint64_t limit, struct buf 
             return err_set(ERR_NOMEM, FAULT_GATEWAY, "no memory for the upstream's answer");
     }
     return 0;
+}
+
+void http_call_forget_head(struct http_call *call, struct arena *arena)
+{
+    call->head.headers = (struct http_headers){0};
+    call->arena = arena;
+    if (call->conn != NULL)
+        h1_parser_use_arena(&call->conn->parser, arena);
 }
 
 void http_call_finish(struct http_call *call)

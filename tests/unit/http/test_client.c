@@ -1,109 +1,7 @@
 #include "base/mem.h"
+#include "calling.h"
+#include "http/pool.h"
 #include "rt/sys.h"
-#include "upstream.h"
-
-static const struct http_timeouts patient = {
-    .connect_ns = PATIENCE_MS * NS_PER_MS,
-    .tls_ns = PATIENCE_MS * NS_PER_MS,
-    .first_byte_ns = PATIENCE_MS * NS_PER_MS,
-    .idle_ns = PATIENCE_MS * NS_PER_MS,
-    .total_deadline_ns = CLOCK_NEVER,
-};
-
-/* What a whole call came to. */
-struct outcome {
-    int result;
-    struct err err;
-    unsigned status;
-    struct buf body;
-    bool was_reused, was_retried, went_back;
-    unsigned reads;
-};
-
-static void outcome_fini(struct outcome *o)
-{
-    buf_fini(&o->body);
-}
-
-static struct http_call_request get_request(void)
-{
-    return (struct http_call_request){.method = METHOD_GET, .target = STR("/v1/models")};
-}
-
-static int read_all(struct http_call *call, struct outcome *o)
-{
-    struct iovec v[HTTP_PIECES_MAX];
-    struct http_pieces pieces = {.v = v};
-    bool hit;
-    while (!pieces.is_last) {
-        int r = http_call_read(call, &pieces, CLOCK_NEVER, &hit);
-        if (r < 0)
-            return r;
-        o->reads++;
-        for (int i = 0; i < pieces.count; i++)
-            buf_add(&o->body, v[i].iov_base, v[i].iov_len);
-    }
-    return 0;
-}
-
-static void call_with(struct outcome *o, const struct http_origin *origin,
-                      const struct http_call_request *request, const struct http_timeouts *timeouts)
-{
-    struct http_call call;
-    struct arena *arena = arena_new(4096);
-    *o = (struct outcome){.body = BUF_INIT};
-    if (arena == NULL) {
-        o->result = err_set(ERR_NOMEM, FAULT_GATEWAY, "no memory");
-        return;
-    }
-    o->result = http_call_start(&call, arena, origin, request, timeouts);
-    if (o->result == 0)
-        o->result = http_call_head(&call);
-    if (o->result == 0) {
-        o->status = call.head.status;
-        o->result = read_all(&call, o);
-    }
-    o->err = *err_slot();
-    o->was_reused = call.was_reused;
-    o->was_retried = call.was_retried;
-    o->went_back = call.may_reuse && call.is_body_done;
-    http_call_finish(&call);
-    http_call_finish(&call); /* twice does no harm */
-    arena_free(arena);
-}
-
-static void call_get(struct outcome *o, const struct http_origin *origin)
-{
-    struct http_call_request request = get_request();
-    call_with(o, origin, &request, &patient);
-}
-
-static void expect_body(const struct outcome *o, unsigned status, const char *body)
-{
-    if (o->result != 0)
-        fail_msg("failed: %s", o->err.message);
-    assert_int_equal(o->status, status);
-    if (!str_eq(buf_str(&o->body), str_c(body)))
-        fail_msg("body '%.*s', expected '%s'", STR_ARG(buf_str(&o->body)), body);
-}
-
-/* --- scripts --- */
-
-#define OK_HI "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi"
-
-/* The same answer to every request. */
-static void script_ok(struct served *served)
-{
-    while (upstream_read(served) && upstream_send(served, STR(OK_HI)))
-        continue;
-}
-
-/* The answer of upstream.ctx to every request. */
-static void script_same(struct served *served)
-{
-    while (upstream_read(served) && upstream_send(served, str_c(served->upstream->ctx)))
-        continue;
-}
 
 /* --- the request on the wire --- */
 
@@ -159,9 +57,7 @@ static void write_requests(void *arg)
         if (!str_eq(buf_str(&up.log), str_c(written[i].expected)))
             fail_msg("row %zu: %.*s", i, STR_ARG(buf_str(&up.log)));
         outcome_fini(&o);
-        http_pool_purge(0);
-        settle();
-        upstream_fini(&up);
+        part_from(&up);
     }
 }
 
@@ -191,9 +87,7 @@ static void write_body(void *arg)
     expect_body(&o, 200, "hi");
     assert_true(str_ends(buf_str(&up.log), STR("\r\nContent-Length: 13\r\n\r\nbcefhiklnoqrt")));
     outcome_fini(&o);
-    http_pool_purge(0);
-    settle();
-    upstream_fini(&up);
+    part_from(&up);
 }
 
 static void a_body_of_many_parts_arrives_whole(void **state)
@@ -326,9 +220,7 @@ static void read_cut_answers(void *arg)
             assert_int_equal(http_pool_stats()->idle, answers[i].went_back);
             http_pool_purge(0);
             outcome_fini(&o);
-            while (up.open > 0)
-                settle();
-            upstream_fini(&up);
+            part_from(&up);
         }
     }
 }
@@ -361,9 +253,7 @@ static void read_drips(void *arg)
     expect_body(&o, 200, "hello!");
     assert_true(o.reads >= 6);
     outcome_fini(&o);
-    http_pool_purge(0);
-    settle();
-    upstream_fini(&up);
+    part_from(&up);
 }
 
 static void an_answer_in_single_bytes_is_passed_on_as_it_comes(void **state)
@@ -394,9 +284,7 @@ static void read_truncated_answers(void *arg)
                 fail_msg("'%s' does not say '%s'", o.err.message, where);
             assert_int_equal(up.accepted, 1); /* a fresh connection is not replaced */
             outcome_fini(&o);
-            while (up.open > 0)
-                settle();
-            upstream_fini(&up);
+            part_from(&up);
         }
     }
 }
@@ -438,9 +326,7 @@ static void read_bad_answers(void *arg)
         assert_int_equal(o.err.fault, FAULT_UPSTREAM);
         outcome_fini(&o);
         assert_int_equal(http_pool_stats()->idle, 0);
-        while (up.open > 0)
-            settle();
-        upstream_fini(&up);
+        part_from(&up);
     }
 }
 
@@ -464,9 +350,7 @@ static void read_head_only(void *arg)
         assert_int_equal(o.was_reused, i == 1);
         outcome_fini(&o);
     }
-    http_pool_purge(0);
-    settle();
-    upstream_fini(&up);
+    part_from(&up);
 }
 
 static void an_answer_to_head_has_no_body(void **state)
@@ -504,9 +388,7 @@ static void read_many_chunks(void *arg)
     }
     assert_true(o.went_back);
     outcome_fini(&o);
-    http_pool_purge(0);
-    settle();
-    upstream_fini(&up);
+    part_from(&up);
 }
 
 static void more_chunks_than_pieces_come_whole(void **state)
@@ -554,10 +436,7 @@ static void collect(void *arg)
         assert_int_equal(http_pool_stats()->idle, !is_unread);
         buf_fini(&body);
         arena_free(arena);
-        http_pool_purge(0);
-        while (up.open > 0)
-            settle();
-        upstream_fini(&up);
+        part_from(&up);
     }
 }
 
@@ -599,11 +478,7 @@ static void send_large(void *arg)
     assert_true(o.went_back);
     assert_true(str_ends(buf_str(&up.log), str_n(part.iov_base, part.iov_len)));
     outcome_fini(&o);
-    http_pool_purge(0);
-    upstream_stop(&up);
-    while (up.open > 0)
-        settle();
-    upstream_fini(&up);
+    part_from(&up);
 }
 
 static void a_large_body_arrives_whole(void **state)
@@ -640,10 +515,7 @@ static void hear_early(void *arg)
         assert_false(o.went_back);
         outcome_fini(&o);
         assert_int_equal(http_pool_stats()->idle, 0);
-        upstream_stop(&up);
-        while (up.open > 0)
-            settle();
-        upstream_fini(&up);
+        part_from(&up);
     }
 }
 
@@ -686,10 +558,7 @@ static void hear_interim(void *arg)
     expect_body(&o, 200, "hi");
     assert_true(o.went_back);
     outcome_fini(&o);
-    http_pool_purge(0);
-    while (up.open > 0)
-        settle();
-    upstream_fini(&up);
+    part_from(&up);
 }
 
 static void an_interim_answer_does_not_stop_the_sending(void **state)
@@ -719,8 +588,7 @@ static void lose_while_sending(void *arg)
         assert_int_equal(o.result, -ERR_RESET);
         assert_int_equal(up.accepted, 1);
         outcome_fini(&o);
-        upstream_stop(&up);
-        upstream_fini(&up);
+        part_from(&up);
     }
 }
 
@@ -728,6 +596,85 @@ static void an_upstream_that_goes_while_we_send_is_an_error(void **state)
 {
     (void)state;
     run_client(lose_while_sending, NULL, NULL);
+}
+
+/* --- what it costs --- */
+
+/* The system calls on one descriptor. */
+struct tally {
+    int fd;
+    unsigned calls[SYS_CALL_COUNT];
+};
+
+static bool tally_call(void *ctx, enum sys_call call, int fd, int64_t *result)
+{
+    struct tally *tally = ctx;
+    (void)result;
+    if (fd == tally->fd)
+        tally->calls[call]++;
+    return false;
+}
+
+static void script_events(struct served *served)
+{
+    while (upstream_read(served)) {
+        upstream_send(served, STR("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"));
+        for (int i = 0; i < 20; i++) {
+            settle();
+            upstream_send(served, STR("b\r\ndata: {}\n\n\n\r\n"));
+        }
+        settle();
+        upstream_send(served, STR("0\r\n\r\n"));
+    }
+}
+
+static void count_calls(void *arg)
+{
+    (void)arg;
+    struct upstream up = {.script = script_events};
+    struct http_origin origin = upstream_listen(&up);
+    struct outcome o;
+    call_get(&o, &origin);
+    assert_int_equal(o.result, 0);
+    outcome_fini(&o);
+    static char body[100 * 1000];
+    struct iovec part = {body, sizeof(body)};
+    struct http_call_request request = {.method = METHOD_POST,
+                                        .target = STR("/"),
+                                        .body = &part,
+                                        .body_count = 1,
+                                        .body_bytes = sizeof(body)};
+    struct http_call call;
+    struct arena *arena = arena_new(4096);
+    struct http_conn *idle = pool_take(&origin);
+    struct tally tally = {.fd = idle->io.pollable.fd};
+    pool_put(idle);
+    sys_hook(tally_call, &tally);
+    assert_int_equal(http_call_start(&call, arena, &origin, &request, &patient), 0);
+    /* Taking the connection from the pool asked the kernel nothing. */
+    assert_int_equal(tally.calls[SYS_WRITEV], 1);
+    assert_int_equal(http_call_head(&call), 0);
+    o = (struct outcome){.body = BUF_INIT};
+    assert_int_equal(read_all(&call, &o), 0);
+    http_call_finish(&call);
+    sys_hook(NULL, NULL);
+    assert_int_equal(o.body.len, 20 * 11);
+    /* The head, each event, and the end: no call beyond those that brought bytes. */
+    assert_int_equal(o.reads, 21);
+    assert_in_range(tally.calls[SYS_RECV], 21, 22);
+    unsigned all = 0;
+    for (unsigned i = 0; i < SYS_CALL_COUNT; i++)
+        all += tally.calls[i];
+    assert_int_equal(all, tally.calls[SYS_RECV] + 1);
+    outcome_fini(&o);
+    arena_free(arena);
+    part_from(&up);
+}
+
+static void a_chunk_costs_one_system_call(void **state)
+{
+    (void)state;
+    run_client(count_calls, NULL, NULL);
 }
 
 int main(void)
@@ -747,6 +694,7 @@ int main(void)
         cmocka_unit_test(an_early_answer_stops_the_sending),
         cmocka_unit_test(an_interim_answer_does_not_stop_the_sending),
         cmocka_unit_test(an_upstream_that_goes_while_we_send_is_an_error),
+        cmocka_unit_test(a_chunk_costs_one_system_call),
     };
     return cmocka_run_group_tests_name("http/client", tests, NULL, NULL);
 }

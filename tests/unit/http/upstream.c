@@ -34,7 +34,7 @@ static void served_main(void *arg)
     if (io_open(&served.io, arrival.fd) < 0)
         return;
     upstream->open++;
-    if (upstream->tls == NULL || tls_accept(&served.io, upstream->tls, in_ms(PATIENCE_MS)) == 0)
+    if (upstream->tls == NULL || tls_accept(&served.io, upstream->tls, CLOCK_NEVER) == 0)
         upstream->script(&served);
     io_close(&served.io);
     buf_fini(&served.request);
@@ -122,7 +122,7 @@ bool upstream_read(struct served *served)
     buf_fini(b);
     while (b->len < whole) {
         struct str bytes;
-        ssize_t n = io_recv(&served->io, &bytes, in_ms(PATIENCE_MS));
+        ssize_t n = io_recv(&served->io, &bytes, CLOCK_NEVER);
         if (n < 0) {
             served->upstream->ended_by = (unsigned)-n;
             return false;
@@ -140,7 +140,7 @@ bool upstream_read(struct served *served)
 
 bool upstream_send(struct served *served, struct str bytes)
 {
-    return io_write(&served->io, bytes.ptr, bytes.len, in_ms(PATIENCE_MS)) == 0;
+    return io_write(&served->io, bytes.ptr, bytes.len, CLOCK_NEVER) == 0;
 }
 
 void settle(void)
