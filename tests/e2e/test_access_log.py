@@ -41,7 +41,8 @@ def test_usage_of_an_answer_in_one_piece(weir, upstream):
     assert entry["cache_read_tokens"] == 80 and entry["reasoning_tokens"] == 20
 
 
-def test_every_request_has_its_line_whatever_became_of_it(weir, upstream):
+def test_every_request_has_its_line_whatever_became_of_it(make_weir, upstream):
+    weir = make_weir(config({"up": provider(upstream), "other": provider(upstream)}))
     weir.chat(b"{")
     weir.get("/nonsense")
     weir.get("/v1/chat/completions")
@@ -89,9 +90,10 @@ def test_what_a_client_writes_cannot_forge_a_line(weir):
     weir.chat({"model": evil, "messages": []})
     weir.get("/%0a%22forged")
     weir.chat({"model": "x" * 100000, "messages": []})
-    entries = wait_for_lines(weir, 3)
+    weir.chat(b'{"model":"bad \xff\xc0\xaf utf-8 \x80","messages":[]}')
+    entries = wait_for_lines(weir, 4)
     assert not any("forged" in e for e in entries)
-    assert entries[0]["model"] == evil
+    assert evil in [e.get("model") for e in entries]
     assert all(len(line) < 20000 for line in weir.lines)
 
 
@@ -128,7 +130,7 @@ def test_L3_a_sink_that_nobody_reads_costs_nothing_and_its_losses_are_counted(
     # Somebody has it open, so weir can open it; nobody ever reads.
     keeper = os.open(path, os.O_RDWR | os.O_NONBLOCK)
     try:
-        weir = make_weir(config({"up": provider(upstream)}, log={"access": str(path)}))
+        weir = make_weir(config({"a": provider(upstream), "b": provider(upstream)}, log={"access": str(path)}))
         upstream.handler = answer(b"{}")
         body = json.dumps({"model": "nobody/" + "x" * 900, "messages": []}).encode()
         slowest, count = 0.0, 0
@@ -142,7 +144,7 @@ def test_L3_a_sink_that_nobody_reads_costs_nothing_and_its_losses_are_counted(
                     slowest = max(slowest, time.monotonic() - began)
                     count += 1
         assert slowest < 1.0 * patience(), f"a request waited for the log ({slowest:.3f} s)"
-        assert weir.chat(CHAT).status == 200
+        assert weir.chat({"model": "a/m", "messages": []}).status == 200
         weir.stop()
     finally:
         os.close(keeper)

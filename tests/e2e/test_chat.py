@@ -123,6 +123,14 @@ def test_C1_a_20_mb_request_and_a_20_mb_answer_pass(weir, upstream):
     assert upstream.only_request().body == big
 
 
+def test_what_is_wrong_further_inside_is_for_the_provider_to_say(weir, upstream):
+    upstream.handler = answer({"error": {"message": "bad stream_options"}}, 400)
+    body = b'{"model":"m","messages":["\xff\xfe"],"stream":true,"stream_options":7}'
+    got = weir.chat(body.replace(b'"m"', b'"up/m"'))
+    assert got.status == 400 and got.error_message == "bad stream_options"
+    assert upstream.only_request().body == body
+
+
 # --- names ---
 
 
@@ -310,7 +318,7 @@ def test_an_answer_to_a_stream_request_may_be_plain_json(weir, upstream):
 @pytest.mark.parametrize(
     ("body", "word"),
     [
-        (b"", "body"),
+        (b"", ""),
         (b"nonsense", ""),
         (b'{"model":"up/m","messages":[]', ""),
         (b'{"model":"up/m","messages":[]}}', ""),
@@ -319,8 +327,6 @@ def test_an_answer_to_a_stream_request_may_be_plain_json(weir, upstream):
         (b'{"model":7,"messages":[]}', "model"),
         (b'{"model":"","messages":[]}', "model"),
         (b'{"model":"up/m","stream":"yes","messages":[]}', "stream"),
-        (b'{"model":"up/m","messages":[],"stream":true,"stream_options":7}', "stream_options"),
-        (b'{"model":"up/m","messages":["\xff\xfe"]}', ""),
         (b'{"model":"up/m","model":"sim/m","messages":[]}', "model"),
     ],
 )

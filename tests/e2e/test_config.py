@@ -91,7 +91,7 @@ BAD = {
     "bad address": ("listen: ['localhost:http']\n", 1, 10, ["listen"]),
     "key without secret": ("keys:\n  - name: a\n", 2, 5, ["hash", "value"]),
     "key with both": ("keys:\n  - {name: a, value: 12345678, hash: sha256:00}\n", 2, None, []),
-    "short key": ("keys:\n  - {name: a, value: short}\n", 2, 23, ["8"]),
+    "short key": ("keys:\n  - {name: a, value: short}\n", 2, 22, ["8"]),
     "key twice": (
         "keys:\n  - {name: a, value: aaaaaaaa}\n  - {name: a, value: bbbbbbbb}\n", 3, 5, ["a"]),
     "yaml that is none": ("listen: [\n", None, None, []),
@@ -197,8 +197,11 @@ def test_the_ways_a_credential_travels(make_weir, upstream):
 
 
 def test_a_provider_can_be_switched_off(make_weir, upstream):
-    weir = make_weir(config({"up": provider(upstream), "sim": {"enabled": False}}))
-    assert weir.chat({"model": "sim/echo", "messages": []}).status == 404
+    rows = {"up": provider(upstream), "off": provider(upstream, enabled=False)}
+    weir = make_weir(config(rows | {"b": provider(upstream), "sim": {"enabled": False}}))
+    assert weir.chat({"model": "up/m", "messages": []}).status == 200
+    for name in ("sim/echo", "off/m"):
+        assert weir.chat({"model": name, "messages": []}).status == 404
 
 
 # --- schema and reference ---

@@ -59,6 +59,7 @@ def gateway(make_shared_weir, replay):
     providers = {
         name_of(api): provider(
             f"{replay.url}/{name_of(api)}",
+            auth={"kind": "bearer"},
             paths={"chat": "/chat/completions", "completions": "/completions"},
         )
         for api in CHAT_APIS
@@ -202,7 +203,7 @@ def test_D9_usage_that_the_client_did_not_ask_for_stays_with_weir(gateway, repla
     usages = [
         e.json()["usage"]
         for e in sse.split(recording.response_body)
-        if e.data.startswith(b"{") and e.json().get("usage")
+        if e.data.startswith(b"{") and e.data.endswith(b"}") and e.json().get("usage")
     ]
     if usages:
         assert entry["input_tokens"] == usages[-1]["prompt_tokens"]

@@ -12,7 +12,8 @@ from harness.weir import alias, config, patience, provider, virtual_key, wait_un
 
 
 def named(upstream, name="up"):
-    return config({name: provider(upstream)})
+    """A provider of that name, and another: a lone one would be asked whatever the name."""
+    return config({name: provider(upstream), "other": provider(upstream)})
 
 
 def generation(weir):

@@ -35,7 +35,10 @@ def mock(tmp_path_factory):
 @pytest.fixture(scope="module")
 def through_mock(make_shared_weir, mock):
     return make_shared_weir(
-        config({"openai": provider(f"{mock}/v1")}, keys=[virtual_key("py", value=KEY)])
+        config(
+            {"openai": provider(f"{mock}/v1"), "other": provider("http://127.0.0.1:1/v1")},
+            keys=[virtual_key("py", value=KEY)],
+        )
     )
 
 

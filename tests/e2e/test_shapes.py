@@ -54,7 +54,7 @@ def test_a_stream_cut_at_every_offset_arrives_as_it_was(gateway, source, name):
                 assert got.body == wanted, f"cut at {offset}"
             else:
                 assert got.body.startswith(wanted), f"cut at {offset}"
-                assert b'"error"' in got.body and b"[DONE]" not in got.body
+                assert b'"error"' in got.body and sse.DONE not in got.body
 
 
 @pytest.mark.parametrize("name", ERRORS)

@@ -60,13 +60,14 @@ def test_an_answer_that_runs_over_the_drain_time_ends_with_an_error_event(make_w
     upstream.handler = chat(["w"] * 10000, gap_s=0.02)
     weir = gateway(make_weir, upstream, drain="300ms")
     client, head = begin_stream(weir)
-    client.reader.until(b"w")
+    pieces = client.pieces(head)
+    next(pieces)
     started = time.monotonic()
     weir.signal(signal.SIGTERM)
-    rest = b"".join(client.pieces(head))  # framed to its end
-    error = json.loads(sse.messages(b"data: \n" + rest)[-1])["error"]
+    rest = b"".join(pieces)  # framed to its end
+    error = json.loads(sse.messages(rest)[-1])["error"]
     assert error["code"] == "shutting_down" and error["message"]
-    assert b"[DONE]" not in rest
+    assert sse.DONE not in rest
     assert weir.wait_exit() == 0
     assert time.monotonic() - started < 5 * patience()
     upstream.wait(lambda u: u.in_progress == 0, what="the upstream call's end")

@@ -18,6 +18,10 @@ class Proxy:
         threading.Thread(target=self._accept, daemon=True).start()
 
     def stop(self):
+        try:
+            self.listener.shutdown(socket.SHUT_RDWR)  # a close alone would not wake _accept
+        except OSError:
+            pass
         self.listener.close()
 
     def _accept(self):

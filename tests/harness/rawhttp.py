@@ -70,8 +70,12 @@ class Response:
         return json.loads(self.body)
 
     @property
+    def error_message(self):
+        return self.json()["error"]["message"]
+
+    @property
     def error(self):
-        """The error object of an OpenAI-shaped error answer."""
+        """The error object of an error answer of weir's own, which is complete."""
         error = self.json()["error"]
         assert set(error) >= {"message", "type", "param", "code"}, error
         assert error["message"], error
@@ -163,7 +167,7 @@ class Client:
         self.sock.settimeout(DEADLINE_S)
         self.sock.connect((host, port))
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.host = f"{host}:{port}"
+        self.host = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         if tls is not None:
             self.sock = tls.wrap_socket(self.sock, server_hostname=server_hostname or host)
         self.reader = Reader(self.sock)

@@ -223,7 +223,7 @@ class Upstream:
 
     def stop(self):
         self._is_stopping = True
-        self.listener.close()
+        close_in_order(self.listener)  # a close alone would not wake the accepting thread
         with self.changed:
             sockets = list(self._sockets)
         for sock in sockets:

@@ -11,6 +11,7 @@ before(async () => {
   mock = await startMock();
   weir = await startWeir({
     OPENAI_API_KEY: "sk-mock",
+    GROQ_API_KEY: "sk-of-another-provider",
     OPENAI_BASE_URL: `${mock.url}/v1`,
     WEIR_KEYS: "wk-node-00000001",
   });

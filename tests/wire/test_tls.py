@@ -2,6 +2,7 @@
 
 import socket
 import ssl
+import threading
 
 import pytest
 
@@ -121,11 +122,19 @@ def test_a_client_certificate_is_presented(make_weir, make_upstream, authority):
     assert secure(make_weir, upstream, authority).chat(CHAT).status == 502
 
 
-def test_plain_http_where_tls_was_expected_is_an_error(make_weir, upstream):
-    weir = make_weir(config({"up": provider(f"https://127.0.0.1:{upstream.port}/v1")}))
-    got = weir.chat(CHAT)
+def test_plain_http_where_tls_was_expected_is_an_error(make_weir):
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def answer_in_plain():
+            sock, _ = listener.accept()
+            sock.recv(1000)
+            sock.sendall(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
+            sock.close()
+
+        threading.Thread(target=answer_in_plain, daemon=True).start()
+        url = f"https://127.0.0.1:{listener.getsockname()[1]}/v1"
+        got = make_weir(config({"up": provider(url)})).chat(CHAT)
     assert got.status == 502 and got.error["code"] == "upstream_tls"
-    upstream.complaints.clear()  # it got a ClientHello
 
 
 def test_C4_a_handshake_that_stalls_times_out_and_the_next_works(
@@ -158,7 +167,7 @@ def test_a_stream_cut_without_close_notify_is_no_whole_stream(make_weir, make_up
 
     upstream = make_upstream(cut_off, tls=authority.server_context("IP:127.0.0.1"))
     got = secure(make_weir, upstream, authority).chat(CHAT | {"stream": True})
-    assert b"[DONE]" not in got.body
+    assert sse.DONE not in got.body
     assert b'"error"' in got.body
 
 

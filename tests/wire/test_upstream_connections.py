@@ -26,7 +26,7 @@ def test_connections_are_reused(make_weir, upstream):
     assert upstream.connections == 1
     assert [r.turn for r in upstream.requests] == list(range(1, 21))
     assert weir.metric("weir_upstream_connections_reused_total") == 19
-    assert weir.log_entries(operation="chat")[-1]["upstream_reused"] is True
+    assert weir.log_entries(20, operation="chat")[-1]["upstream_reused"] is True
 
 
 def test_streams_and_errors_leave_the_connection_usable(make_weir, upstream):
