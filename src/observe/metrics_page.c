@@ -4,6 +4,7 @@
 #include "observe/access_log.h"
 #include "observe/metrics_private.h"
 #include "observe/process_stats.h"
+#include "rt/watchdog.h"
 
 /* --- lines
  * ----------------------------------------------------------------------------------------- */
@@ -464,6 +465,8 @@ static void write_gateway(struct buf *out)
         {"weir_upstream_cancelled_total", "counter",
          "Calls to providers that were cancelled because the client was gone.",
          counter(METRIC_UPSTREAM_CANCELLED)},
+        {"weir_watchdog_warnings_total", "counter",
+         "Times that an event loop was held up too long.", watchdog_warnings()},
         {"weir_access_log_lines_total", "counter", "Lines written to the access log.",
          access_log_written()},
         {"weir_access_log_dropped_lines_total", "counter",

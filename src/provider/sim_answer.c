@@ -4,12 +4,12 @@ static const struct str lorem = STR_INIT(
     "Lorem ipsum dolor sit amet, consectetur adipiscing elit, sed do eiusmod tempor incididunt ut "
     "labore et dolore magna aliqua. Ut enim ad minim veniam, quis nostrud exercitation ullamco "
     "laboris nisi ut aliquip ex ea commodo consequat. Duis aute irure dolor in reprehenderit in "
-    "voluptate velit esse cillum dolore eu fugiat nulla pariatur. Excepteur sint occaecat cupidatat "
-    "non proident, sunt in culpa qui officia deserunt mollit anim id est laborum.");
+    "voluptate velit esse cillum dolore eu fugiat nulla pariatur. Excepteur sint occaecat "
+    "cupidatat non proident, sunt in culpa qui officia deserunt mollit anim id est laborum.");
 
 static const struct str story = STR_INIT(
-    "Below the old mill the river met a weir. All day it leaned against the stones, and all day the "
-    "stones let it through: a little here, a little there, never more than the meadow could "
+    "Below the old mill the river met a weir. All day it leaned against the stones, and all day "
+    "the stones let it through: a little here, a little there, never more than the meadow could "
     "drink.\n\n"
     "One spring the snow went all at once. The river came down brown and loud and wanted to be "
     "everywhere. The miller's daughter opened one gate, then another, and sat down on the wall to "
