@@ -200,24 +200,27 @@ static inline const char *skip_key(struct walk *w, const char *p, struct str *ke
     return skip_space(w, after + 1);
 }
 
-/* Which of the open containers are objects, a bit each. */
+/* Which of the open containers are objects: the innermost, and a bit for each around it. */
 struct nesting {
     unsigned depth;
-    uint64_t objects[JSON_DEPTH_MAX / 64];
+    bool in_object;
+    uint64_t objects[JSON_DEPTH_MAX / 64 + 1];
 };
-
-static inline bool in_object(const struct nesting *n)
-{
-    unsigned top = n->depth - 1;
-    return (n->objects[top / 64] >> (top % 64) & 1) != 0;
-}
 
 static inline void open_container(struct nesting *n, bool is_object)
 {
     uint64_t bit = UINT64_C(1) << (n->depth % 64);
     uint64_t *word = &n->objects[n->depth / 64];
-    *word = is_object ? *word | bit : *word & ~bit;
+    uint64_t others = n->depth % 64 == 0 ? 0 : *word;
+    *word = n->in_object ? others | bit : others & ~bit;
+    n->in_object = is_object;
     n->depth++;
+}
+
+static inline void close_container(struct nesting *n)
+{
+    n->depth--;
+    n->in_object = (n->objects[n->depth / 64] >> (n->depth % 64) & 1) != 0;
 }
 
 /* p is after a value (or a just opened container): closes what ends here. Returns where the next
@@ -227,11 +230,10 @@ static inline const char *close_containers(struct walk *w, const char *p, struct
 {
     for (;;) {
         p = skip_space(w, p);
-        bool is_object = in_object(n);
         char c = peek(w, p);
-        if (c == (is_object ? '}' : ']')) {
+        if (c == (n->in_object ? '}' : ']')) {
             p++;
-            n->depth--;
+            close_container(n);
             is_first = false;
             if (n->depth == 0)
                 return p;
@@ -240,7 +242,7 @@ static inline const char *close_containers(struct walk *w, const char *p, struct
         } else if (c == ',') {
             return skip_space(w, p + 1);
         } else {
-            return fail(w, p, is_object ? "',' or '}'" : "',' or ']'");
+            return fail(w, p, n->in_object ? "',' or '}'" : "',' or ']'");
         }
     }
 }
@@ -250,9 +252,10 @@ static const char *skip_container(struct walk *w, const char *p)
 {
     struct nesting n;
     n.depth = 0;
+    n.in_object = false;
     do {
         struct str key;
-        if (n.depth > 0 && in_object(&n) && (p = skip_key(w, p, &key)) == NULL)
+        if (n.in_object && (p = skip_key(w, p, &key)) == NULL)
             return NULL;
         enum json_kind kind = kind_at(w, p);
         bool is_container = kind == JSON_OBJECT || kind == JSON_ARRAY;
@@ -262,8 +265,6 @@ static const char *skip_container(struct walk *w, const char *p)
             w->is_too_deep = true;
             return fail(w, p, NULL);
         } else {
-            if (n.depth % 64 == 0)
-                n.objects[n.depth / 64] = 0;
             open_container(&n, kind == JSON_OBJECT);
             p++;
         }

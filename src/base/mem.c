@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #if defined(__SANITIZE_ADDRESS__)
 #define BLOCKS_CACHED 0
@@ -33,7 +34,21 @@ struct block_class {
     size_t bytes;
 };
 
+/*
+ * Blocks of one page come from slabs of their own and go back to the kernel one by one: the memory
+ * that a burst of streams needed for its beginnings would otherwise stay as holes between what
+ * lives on. Free pages are listed beside, for a list inside them would touch them again.
+ */
+enum { PAGE_BYTES = 4096, SLAB_PAGES = 256, WARM_PAGES = 64 };
+
+struct page_store {
+    char **free;
+    size_t count, cap;
+    size_t warm; /* how many of the last ones hold memory */
+};
+
 static _Thread_local struct block_class classes[CLASS_COUNT];
+static _Thread_local struct page_store pages;
 static _Thread_local uint64_t fail_at;
 static _Thread_local uint64_t count;
 
@@ -105,6 +120,51 @@ char *mem_strdup_or_die(const char *text)
     return p;
 }
 
+static bool pages_make_room(size_t more)
+{
+    size_t cap = pages.cap + more;
+    char **grown = realloc(pages.free, cap * sizeof(*grown));
+    if (grown == NULL)
+        return false;
+    pages.free = grown;
+    pages.cap = cap;
+    return true;
+}
+
+static void *page_take(void)
+{
+    if (fault_due())
+        return NULL;
+    if (pages.count == 0) {
+        if (pages.cap < SLAB_PAGES && !pages_make_room(SLAB_PAGES))
+            return NULL;
+        char *slab = mmap(NULL, (size_t)SLAB_PAGES * PAGE_BYTES, PROT_READ | PROT_WRITE,
+                          MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+        if (slab == MAP_FAILED)
+            return NULL;
+        madvise(slab, (size_t)SLAB_PAGES * PAGE_BYTES, MADV_NOHUGEPAGE);
+        for (size_t i = 0; i < SLAB_PAGES; i++)
+            pages.free[pages.count++] = slab + i * PAGE_BYTES;
+    }
+    if (pages.warm > 0)
+        pages.warm--;
+    return pages.free[--pages.count];
+}
+
+static void page_give(void *page)
+{
+    if (pages.count == pages.cap && !pages_make_room(SLAB_PAGES)) {
+        /* Lost to the list, not to the machine. */
+        madvise(page, PAGE_BYTES, MADV_DONTNEED);
+        return;
+    }
+    if (pages.warm < WARM_PAGES)
+        pages.warm++;
+    else
+        madvise(page, PAGE_BYTES, MADV_DONTNEED);
+    pages.free[pages.count++] = page;
+}
+
 /* The class that holds `size`, or CLASS_COUNT when it is too large for any. */
 static unsigned class_of(size_t size)
 {
@@ -120,6 +180,8 @@ void *mem_block_take(size_t *size)
     if (c == CLASS_COUNT)
         return mem_alloc(*size);
     *size = (size_t)1 << (c + CLASS_MIN_SHIFT);
+    if (BLOCKS_CACHED && *size == PAGE_BYTES)
+        return page_take();
     struct free_block *block = classes[c].head;
     if (block == NULL)
         return mem_alloc(*size);
@@ -135,6 +197,10 @@ void mem_block_give(void *ptr, size_t size)
     if (ptr == NULL)
         return;
     unsigned c = class_of(size);
+    if (BLOCKS_CACHED && size == PAGE_BYTES) {
+        page_give(ptr);
+        return;
+    }
     if (!BLOCKS_CACHED || c == CLASS_COUNT || classes[c].bytes + size > CLASS_KEEP_BYTES) {
         mem_free(ptr);
         return;
@@ -155,4 +221,6 @@ void mem_blocks_trim(void)
         }
         classes[c].bytes = 0;
     }
+    for (; pages.warm > 0; pages.warm--)
+        madvise(pages.free[pages.count - pages.warm], PAGE_BYTES, MADV_DONTNEED);
 }

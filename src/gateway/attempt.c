@@ -48,7 +48,7 @@ static void set_timeouts(struct exchange *ex)
 
 YIELDS static int call_upstream(struct exchange *ex, const struct http_call_request *request)
 {
-    int r = http_call_start(&ex->call, ex->arena, &ex->upstream->origin, request, &ex->timeouts);
+    int r = http_call_start(&ex->call, ex->head_arena, &ex->upstream->origin, request, &ex->timeouts);
     ex->has_call = true;
     return r < 0 ? r : http_call_head(&ex->call);
 }
@@ -69,7 +69,7 @@ YIELDS int exchange_attempt(struct exchange *ex)
     for (int i = 0; i < request.body_count; i++)
         request.body_bytes += body[i].iov_len;
     if (request.target.ptr == NULL ||
-        !headers_for_upstream(&headers, ex->arena, &ex->http->headers, &ex->upstream->headers,
+        !headers_for_upstream(&headers, ex->head_arena, &ex->http->headers, &ex->upstream->headers,
                               request.body_count > 0)) {
         refuse(ex, REFUSE_NO_MEMORY, STR_EMPTY, "The gateway is out of memory; try again.");
         return -ERR_NOMEM;

@@ -5,10 +5,22 @@
 #include "observe/access_log.h"
 #include "rt/random.h"
 
+/* What the heads of a call usually take. */
+enum { HEAD_ARENA_BYTES = 4096 };
+
 void exchange_answer_header(struct exchange *ex, struct str name, struct str value)
 {
     if (value.ptr != NULL && http_value_is_safe(value))
-        http_headers_add(&ex->answer, ex->arena, name, value);
+        http_headers_add(&ex->answer, ex->head_arena, name, value);
+}
+
+void exchange_forget_head(struct exchange *ex)
+{
+    ex->answer = (struct http_headers){0};
+    if (ex->has_call)
+        http_call_forget_head(&ex->call, ex->arena);
+    arena_free(ex->head_arena);
+    ex->head_arena = NULL;
 }
 
 void exchange_add_own_headers(struct exchange *ex)
@@ -19,16 +31,16 @@ void exchange_add_own_headers(struct exchange *ex)
         return;
     struct str target[] = {rec->provider, STR("/"), rec->model};
     exchange_answer_header(ex, STR("x-weir-target"),
-                           arena_concat(ex->arena, target, ARRAY_LEN(target)));
+                           arena_concat(ex->head_arena, target, ARRAY_LEN(target)));
     if (rec->route.len > 0)
         exchange_answer_header(ex, STR("x-weir-route"), rec->route);
     if (rec->attempts > 0)
-        exchange_answer_header(ex, STR("x-weir-attempts"), arena_u64(ex->arena, rec->attempts));
+        exchange_answer_header(ex, STR("x-weir-attempts"), arena_u64(ex->head_arena, rec->attempts));
     if (rec->is_simulated)
         exchange_answer_header(ex, STR("x-weir-simulated"), STR("true"));
     exchange_wait_begins(ex); /* what follows is the client's time */
     exchange_answer_header(ex, STR("x-weir-overhead-us"),
-                           arena_u64(ex->arena, (uint64_t)(ex->own_ns / NS_PER_US)));
+                           arena_u64(ex->head_arena, (uint64_t)(ex->own_ns / NS_PER_US)));
 }
 
 void exchange_wait_begins(struct exchange *ex)
@@ -179,6 +191,7 @@ static void settle(struct exchange *ex)
     rec->bytes_out = http->body_bytes_out;
     metrics_request_end(rec);
     access_log_write(rec);
+    arena_free(ex->head_arena);
     thread_snapshot_release(ex->ts);
 }
 
@@ -186,8 +199,12 @@ YIELDS void gateway_handle(struct http_request *r, void *ctx)
 {
     struct gateway_thread *thread = ctx;
     struct exchange *ex = ARENA_NEW(r->arena, struct exchange);
-    if (ex == NULL)
+    struct arena *head_arena = arena_new(HEAD_ARENA_BYTES);
+    if (ex == NULL || head_arena == NULL) {
+        arena_free(head_arena);
         return;
+    }
+    ex->head_arena = head_arena;
     ex->http = r;
     ex->arena = r->arena;
     ex->task = task_self();

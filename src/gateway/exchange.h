@@ -41,6 +41,9 @@ struct exchange {
 
     struct http_call call;
     bool has_call;
+    /* What is needed until the client's head has left: the call's headers both ways, the answer's.
+     * A stream lives long; this does not. */
+    struct arena *head_arena;
     struct http_timeouts timeouts;
     struct http_headers answer; /* headers of the answer to the client */
 
@@ -59,6 +62,9 @@ void exchange_add_own_headers(struct exchange *ex);
 /* Around waits for a peer, so that overhead is what is spent in here alone. */
 void exchange_wait_begins(struct exchange *ex);
 void exchange_wait_ended(struct exchange *ex);
+
+/* The client's head has left: gives back what was needed for it alone. */
+void exchange_forget_head(struct exchange *ex);
 
 /* Phases, in order. */
 YIELDS int exchange_read_body(struct exchange *ex);

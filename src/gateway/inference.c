@@ -149,7 +149,7 @@ YIELDS static int prepare(struct exchange *ex)
         is_ok = add_edit(ex, usage);
         ex->strips_usage = true;
     }
-    ex->upstream_path = upstream_target(ex->upstream, ex->arena, ex->operation->upstream,
+    ex->upstream_path = upstream_target(ex->upstream, ex->head_arena, ex->operation->upstream,
                                         ex->target.model);
     if (is_ok && ex->upstream_path.ptr != NULL)
         return 0;

@@ -58,7 +58,7 @@ YIELDS static int read_whole(struct exchange *ex, struct buf *kept, struct str *
 
 YIELDS static void send_whole(struct exchange *ex, unsigned status, struct str body)
 {
-    if (!headers_for_client(&ex->answer, ex->arena, &ex->call.head.headers)) {
+    if (!headers_for_client(&ex->answer, ex->head_arena, &ex->call.head.headers)) {
         refuse(ex, REFUSE_NO_MEMORY, STR_EMPTY, "The gateway is out of memory; try again.");
         return;
     }

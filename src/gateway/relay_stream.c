@@ -51,7 +51,7 @@ YIELDS static int start_answer(struct relay *relay)
 {
     struct exchange *ex = relay->ex;
     relay->has_begun = true;
-    if (!headers_for_client(&ex->answer, ex->arena, &ex->call.head.headers)) {
+    if (!headers_for_client(&ex->answer, ex->head_arena, &ex->call.head.headers)) {
         relay->is_over = true;
         refuse(ex, REFUSE_NO_MEMORY, STR_EMPTY, "The gateway is out of memory; try again.");
         return -ERR_NOMEM;
@@ -62,9 +62,16 @@ YIELDS static int start_answer(struct relay *relay)
         {STR_INIT("X-Accel-Buffering"), STR_INIT("no")},
     };
     for (size_t i = 0; i < ARRAY_LEN(kept); i++)
-        headers_replace(&ex->answer, ex->arena, kept[i].name, kept[i].value);
+        headers_replace(&ex->answer, ex->head_arena, kept[i].name, kept[i].value);
     exchange_add_own_headers(ex);
     return http_response_start(ex->http, ex->call.head.status, &ex->answer, -1);
+}
+
+/* The stream runs now, perhaps for minutes: what was only needed to begin it is given back. */
+static void settle_down(struct exchange *ex)
+{
+    exchange_forget_head(ex);
+    task_trim_stack();
 }
 
 /* Sends what was queued, with the head if that waits still. */
@@ -85,6 +92,8 @@ YIELDS static int send_now(struct relay *relay, bool is_last)
     relay->run = STR_EMPTY;
     relay->is_over = relay->is_over || is_last;
     relay->client_failed = relay->client_failed || r < 0;
+    if (relay->ex->head_arena != NULL && r == 0 && relay->ex->http->head_sent)
+        settle_down(relay->ex);
     return r;
 }
 

@@ -97,6 +97,11 @@ YIELDS int http_call_start(struct http_call *call, struct arena *arena,
  */
 YIELDS int http_call_head(struct http_call *call);
 /*
+ * The head has served: call->head.headers are empty from now on and the arena that was given to
+ * http_call_start may go. `arena` takes its place (for trailers). What frames the body stays.
+ */
+void http_call_forget_head(struct http_call *call, struct arena *arena);
+/*
  * The next bytes of the body (pieces->v is the caller's, for HTTP_PIECES_MAX entries): at least one
  * byte, or is_last. 0 or -ERR_x; a body that ends early is -ERR_RESET. Waits at most until
  * `deadline_ns` as well as the call's own timeouts: -ERR_TIMEOUT with *hit_deadline is due to

@@ -477,6 +477,12 @@ ssize_t h1_parse_head(struct h1_parser *p, struct str bytes, bool *done)
     return skipped + (ssize_t)end;
 }
 
+void h1_parser_use_arena(struct h1_parser *p, struct arena *arena)
+{
+    p->arena = arena;
+    p->head = NULL;
+}
+
 /* --- bodies --- */
 
 static int hex_value(char c)

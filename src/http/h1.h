@@ -54,6 +54,9 @@ void h1_parser_init(struct h1_parser *p, enum h1_side side, const struct http_li
 void h1_parser_begin(struct h1_parser *p, struct arena *arena, struct h1_head *head,
                      bool response_to_head);
 
+/* From now on trailers go there: the head's strings and their arena are not needed any more. */
+void h1_parser_use_arena(struct h1_parser *p, struct arena *arena);
+
 /*
  * Feeds bytes of the head. Returns how many were used: all of them while the head is incomplete,
  * up to the end of the head when it is complete (then *done), or -ERR_x. Empty lines before a

@@ -26,6 +26,13 @@ bool h1_conn_has_ahead(const struct h1_conn *conn)
     return conn->ahead.len > conn->ahead_used;
 }
 
+/* All of it is used. */
+static void drop_ahead(struct h1_conn *conn)
+{
+    buf_fini(&conn->ahead);
+    conn->ahead_used = 0;
+}
+
 YIELDS ssize_t h1_conn_bytes(struct h1_conn *conn, struct str *bytes, size_t most,
                              int64_t deadline_ns)
 {
@@ -34,8 +41,7 @@ YIELDS ssize_t h1_conn_bytes(struct h1_conn *conn, struct str *bytes, size_t mos
         return (ssize_t)bytes->len;
     }
     /* A waiting connection holds no buffer. */
-    buf_fini(&conn->ahead);
-    conn->ahead_used = 0;
+    drop_ahead(conn);
     ssize_t n = io_read(&conn->io, loop_scratch(), most, deadline_ns);
     *bytes = str_n(loop_scratch(), n > 0 ? (size_t)n : 0);
     return n;
@@ -296,6 +302,9 @@ YIELDS int h1_request_collect(struct http_request *req, uint64_t limit, int64_t 
         else
             r = collect_pieces(conn, limit, deadline, out);
     }
+    /* The answer may be a stream of minutes: what was read ahead is not to wait that long. */
+    if (!h1_conn_has_ahead(conn))
+        drop_ahead(conn);
     return r;
 }
 

@@ -7,7 +7,7 @@
 /* The life of a connection: accept, TLS, one request after the other, good-bye. */
 
 enum {
-    ARENA_FIRST_BYTES = 2048,
+    ARENA_FIRST_BYTES = 4096,
     /* Read at once for a head: what of a large body comes with it must be copied, the rest is read
      * straight to its place. */
     HEAD_READ_BYTES = 8 * 1024,

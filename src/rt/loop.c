@@ -1,5 +1,6 @@
 #include "rt/loop.h"
 
+#include <malloc.h>
 #include <sched.h>
 #include <sys/epoll.h>
 
@@ -10,6 +11,9 @@
 #include "rt/sys.h"
 
 #define LOOP_MAGIC 0x4c4f4f50u
+
+/* How often an idle loop asks itself whether it may give memory back. */
+#define HOUSEKEEPING_NS (10 * NS_PER_SEC)
 
 enum {
     EVENTS_A_POLL = 256,
@@ -64,6 +68,22 @@ static void count(atomic_uint_fast64_t *counter, uint64_t n)
 {
     atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + n,
                           memory_order_relaxed);
+}
+
+/* When nothing ran since the last look, memory that is kept for the next burst goes back. */
+static void keep_house(struct timer *timer)
+{
+    struct loop *loop = CONTAINER_OF(timer, struct loop, housekeeping);
+    uint64_t resumes = atomic_load_explicit(&loop->stats.resumes, memory_order_relaxed);
+    bool is_quiet = resumes == loop->kept_house_at;
+    if (is_quiet && !loop->is_tidy) {
+        mem_blocks_trim();
+        stacks_trim();
+        malloc_trim(0);
+    }
+    loop->is_tidy = is_quiet;
+    loop->kept_house_at = resumes;
+    timer_arm(&loop->wheel, timer, clock_add_ns(loop->now_ns, HOUSEKEEPING_NS));
 }
 
 static void mailbox_read(struct loop *loop)
@@ -176,6 +196,8 @@ struct loop *loop_new(unsigned index)
     list_init(&loop->pending);
     loop->now_ns = clock_mono_ns();
     timer_wheel_init(&loop->wheel, loop->now_ns);
+    timer_init(&loop->housekeeping, keep_house);
+    timer_arm(&loop->wheel, &loop->housekeeping, clock_add_ns(loop->now_ns, HOUSEKEEPING_NS));
     current = loop;
     crash_thread_init();
     loop->mail_bell.fd = -1;

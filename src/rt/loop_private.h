@@ -36,6 +36,9 @@ struct loop {
     struct list jobs;
     struct list pending; /* pollables with news */
     struct timer_wheel wheel;
+    struct timer housekeeping;
+    uint64_t kept_house_at; /* resumes when the house was last looked at */
+    bool is_tidy;           /* and nothing has run since */
     char *scratch;
     struct pollable mail_bell;
     _Atomic(struct mail *) mailbox; /* newest first; taken whole and reversed */

@@ -140,6 +140,22 @@ void stack_give(char *slot)
     stacks.free_slots[stacks.free_count++] = slot;
 }
 
+void stack_trim(char *slot, const void *frame)
+{
+    char *low = slot + PAGE_BYTES;
+    size_t used_from = (size_t)((const char *)frame - slot) / PAGE_BYTES * PAGE_BYTES;
+    if (slot + used_from > low)
+        madvise(low, (size_t)(slot + used_from - low), MADV_DONTNEED);
+}
+
+void stacks_trim(void)
+{
+    for (; stacks.warm > 0; stacks.warm--) {
+        char *slot = stacks.free_slots[stacks.free_count - stacks.warm];
+        madvise(slot + PAGE_BYTES, TASK_STACK_BYTES - PAGE_BYTES, MADV_DONTNEED);
+    }
+}
+
 void stacks_release(void)
 {
     while (stacks.slabs != NULL) {

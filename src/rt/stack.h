@@ -14,6 +14,10 @@
 /* The lowest address of a slot of TASK_STACK_BYTES, its guard page included; NULL when none. */
 char *stack_take(void);
 void stack_give(char *slot);
+/* Gives back the pages of a slot below the one that `frame` lies in. */
+void stack_trim(char *slot, const void *frame);
+/* Gives back the memory of this thread's free slots. */
+void stacks_trim(void);
 /* Unmaps the slabs of this thread; every slot must have been given back. */
 void stacks_release(void);
 

@@ -11,7 +11,7 @@
 #define TASK_MAGIC 0x5441534bu
 
 /* Tops of stacks are staggered by this so that their hot lines fall into different cache sets. */
-enum { STAGGER_STEP_BYTES = 128, STAGGER_STEPS = 8 };
+enum { STAGGER_STEP_BYTES = 128, STAGGER_STEPS = 4 };
 
 struct task {
     uint32_t magic;
@@ -335,6 +335,12 @@ void no_yield_end(void)
         CHECK(loop->no_yield_depth > 0);
         loop->no_yield_depth--;
     }
+}
+
+void task_trim_stack(void)
+{
+    const struct task *task = self_for_wait();
+    stack_trim(task->slot, __builtin_frame_address(0));
 }
 
 size_t task_count(void)

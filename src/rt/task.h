@@ -101,6 +101,10 @@ void on_loop_stack(void (*fn)(void *arg), void *arg);
 void no_yield_begin(void);
 void no_yield_end(void);
 
+/* Gives back the pages of the running task's stack below the one in use: for a task that went deep
+ * once and will now wait for long. Costs a system call. */
+void task_trim_stack(void);
+
 /* Tasks of this thread that have not ended. */
 size_t task_count(void);
 
