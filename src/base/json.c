@@ -219,6 +219,7 @@ static inline void open_container(struct nesting *n, bool is_object)
 
 static inline void close_container(struct nesting *n)
 {
+    CHECK(n->depth > 0);
     n->depth--;
     n->in_object = (n->objects[n->depth / 64] >> (n->depth % 64) & 1) != 0;
 }

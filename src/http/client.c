@@ -197,8 +197,9 @@ YIELDS static int send_request(struct http_call *call)
     int count = request->body_count + 1;
     if (count > PARTS_IN_PLACE)
         parts = arena_alloc(call->arena, (size_t)count * sizeof(*parts));
-    int r = parts == NULL ? err_set(ERR_NOMEM, FAULT_GATEWAY, "no memory for the request")
-                          : client_write_head(&head, call->origin, request);
+    if (parts == NULL)
+        return err_set(ERR_NOMEM, FAULT_GATEWAY, "no memory for the request");
+    int r = client_write_head(&head, call->origin, request);
     if (r == 0) {
         expect_head(call);
         parts[0] = (struct iovec){head.ptr, head.len};
