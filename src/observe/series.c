@@ -289,7 +289,7 @@ static metric_word *words_of(struct series *series)
 static metric_word *find_slowly(unsigned kind, const struct str wanted[], bool may_create)
 {
     const struct series_kind *how = &registry.kinds[kind];
-    struct str labels[SERIES_LABELS_MAX];
+    struct str labels[SERIES_LABELS_MAX] = {STR_EMPTY};
     for (unsigned i = 0; i < how->label_count; i++)
         labels[i] = is_plain(wanted[i]) ? wanted[i] : SERIES_OTHER;
     struct series *series = enlist(kind, labels, may_create);

@@ -79,8 +79,8 @@ static bool is_host_name(struct str host)
 /* "host", "host:port", "[v6]", "[v6]:port" */
 static int split_authority(struct provider *provider, struct str authority)
 {
-    struct str host = authority, port = STR_EMPTY;
-    bool has_port = false;
+    struct str host, port;
+    bool has_port;
     struct net_addr addr;
     if (str_starts(authority, STR("["))) {
         ptrdiff_t end = str_index(authority, ']');
@@ -126,11 +126,10 @@ static int resolve_url(struct provider *provider)
     else
         return invalid("base_url begins with neither http:// nor https://");
     struct str rest = str_skip(url, provider->url_is_tls ? 8 : 7);
-    struct str authority = rest;
     size_t end = 0;
     while (end < rest.len && strchr("/?#", rest.ptr[end]) == NULL)
         end++;
-    authority = str_head(rest, end);
+    struct str authority = str_head(rest, end);
     struct str path = str_skip(rest, end);
     /* Not shown: what stands before the "@" is a secret. */
     if (str_index(authority, '@') >= 0)

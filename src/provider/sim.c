@@ -134,13 +134,12 @@ static bool make_head(struct call *call)
 
 static void add_usage(struct call *call)
 {
-    uint64_t prompt = call->request.prompt_tokens;
-    uint64_t completion = call->answer.tokens * call->request.choices;
+    unsigned long long prompt = call->request.prompt_tokens;
+    unsigned long long completion = call->answer.tokens * call->request.choices;
     buf_printf(&call->out,
                "\"usage\":{\"prompt_tokens\":%llu,\"completion_tokens\":%llu,"
                "\"total_tokens\":%llu}",
-               (unsigned long long)prompt, (unsigned long long)completion,
-               (unsigned long long)(prompt + completion));
+               prompt, completion, prompt + completion);
 }
 
 /* A tool call as it begins: with all that it has but its arguments. */
