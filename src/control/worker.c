@@ -6,8 +6,9 @@
 #include "observe/metrics.h"
 #include "rt/dns.h"
 
-/* How long a stopped loop may take to let its last tasks end. */
-#define LAST_TURNS_NS NS_PER_SEC
+/* How long the last tasks of a stopped loop may take to end by themselves, and once cancelled. */
+#define LAST_TURNS_NS (100 * NS_PER_MS)
+#define CANCELLED_TURNS_NS NS_PER_SEC
 
 /* --- one thread ---------------------------------------------------------------------------------
  */
@@ -29,14 +30,21 @@ static bool worker_init(struct worker *worker)
     return false;
 }
 
+static void turn_until_idle(struct worker *worker, int64_t max_ns)
+{
+    int64_t end_ns = clock_add_ns(clock_mono_ns(), max_ns);
+    while (task_count() > 0 && clock_mono_ns() < end_ns)
+        loop_turn(worker->loop, 10 * NS_PER_MS);
+}
+
 /* Gives everything back; false when tasks are left that hold some of it. */
 static bool worker_fini(struct worker *worker)
 {
-    int64_t end_ns = clock_add_ns(clock_mono_ns(), LAST_TURNS_NS);
+    turn_until_idle(worker, LAST_TURNS_NS);
+    http_server_cancel_all(); /* who waits for a client to hang up first, say */
     http_pool_fini();
     dns_thread_fini();
-    while (task_count() > 0 && clock_mono_ns() < end_ns)
-        loop_turn(worker->loop, 10 * NS_PER_MS);
+    turn_until_idle(worker, CANCELLED_TURNS_NS);
     if (task_count() > 0) {
         log_event(LOG_WARN, "process", "thread %u ends with %zu tasks that did not", worker->index,
                   task_count());
