@@ -28,9 +28,14 @@ YIELDS static void refuse_failed_call(struct exchange *ex, int code)
     enum refusal refusal = refusal_of_upstream(code);
     struct str why = is_shutdown ? STR("the gateway is shutting down")
                                  : arena_dup(ex->arena, str_c(err_slot()->message));
+    struct str hint = STR_EMPTY;
+    /* The dial guard's "not allowed unless": what the operator has to write. */
+    if (code == -ERR_FORBIDDEN && str_find(why, STR("unless")) >= 0)
+        hint = arena_printf(ex->arena, "; set providers.%.*s.allow_private: true if that is meant",
+                            STR_ARG(ex->record.provider));
     task_shield();
-    refuse(ex, refusal, STR_EMPTY, "No answer from %.*s: %.*s.", STR_ARG(ex->record.provider),
-           STR_ARG(why));
+    refuse(ex, refusal, STR_EMPTY, "No answer from %.*s: %.*s%.*s.", STR_ARG(ex->record.provider),
+           STR_ARG(why), STR_ARG(hint));
     task_unshield();
 }
 

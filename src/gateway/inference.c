@@ -16,7 +16,7 @@ YIELDS int exchange_read_body(struct exchange *ex)
         return 0;
     case ERR_LIMIT:
         refuse(ex, REFUSE_BODY_TOO_LARGE, STR_EMPTY,
-               "The request body is larger than the limit of %llu bytes (limits.body).",
+               "The request body is larger than the limit of %llu bytes (limits.request_body).",
                (unsigned long long)limit);
         break;
     case ERR_INVALID:

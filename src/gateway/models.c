@@ -1,6 +1,7 @@
 #include "gateway/models.h"
 
 #include "base/json.h"
+#include "base/percent.h"
 #include "gateway/exchange.h"
 #include "gateway/model_fetch.h"
 
@@ -171,27 +172,10 @@ YIELDS void models_list(struct exchange *ex)
         answer_list(ex);
 }
 
-/* /v1/models/{id}: one path segment an SDK may have encoded, or the slashes as they are. */
-static struct str decode_percent(struct arena *arena, struct str s)
-{
-    char *out = arena_alloc(arena, s.len);
-    size_t n = 0;
-    for (size_t i = 0; out != NULL && i < s.len; i++) {
-        uint8_t byte;
-        if (s.ptr[i] == '%' && i + 2 < s.len &&
-            str_from_hex(str_n(s.ptr + i + 1, 2), &byte, 1)) {
-            out[n++] = (char)byte;
-            i += 2;
-        } else {
-            out[n++] = s.ptr[i];
-        }
-    }
-    return str_n(out, out == NULL ? 0 : n);
-}
-
 YIELDS void models_get(struct exchange *ex)
 {
-    ex->asked = decode_percent(ex->arena, ex->path_tail);
+    /* One path segment that an SDK may have encoded, or the slashes as they are. */
+    ex->asked = percent_decode(ex->arena, ex->path_tail);
     ex->record.model_asked = ex->asked;
     if (exchange_plan(ex) < 0)
         return;

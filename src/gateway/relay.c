@@ -42,6 +42,9 @@ YIELDS static int read_whole(struct exchange *ex, struct buf *kept, struct str *
     int r = http_call_read(&ex->call, &pieces, CLOCK_NEVER, &hit);
     if (r < 0)
         return r;
+    if (pieces.bytes > ex->settings->response_bytes)
+        return err_set(ERR_LIMIT, FAULT_UPSTREAM, "the answer is larger than %llu bytes",
+                       (unsigned long long)ex->settings->response_bytes);
     if (pieces.is_last && pieces.count <= 1) {
         *body = pieces.count == 0 ? STR_EMPTY : str_n(v[0].iov_base, v[0].iov_len);
         return 0;

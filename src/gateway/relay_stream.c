@@ -279,7 +279,12 @@ YIELDS static int relay_once(struct relay *relay)
         r = end_in_order(relay, now_ns);
         return r < 0 ? r : 1;
     }
-    return relay->has_begun ? send_now(relay, false) : 0;
+    if (relay->has_begun)
+        return send_now(relay, false);
+    /* Comments before the first event wait for the head; the read buffer does not. */
+    buf_add_str(&relay->copied, relay->run);
+    relay->run = STR_EMPTY;
+    return 0;
 }
 
 static void note_stream(struct relay *relay)

@@ -1,93 +1,8 @@
 #include "gateway/upstream.h"
 
-#include <openssl/evp.h>
-
+#include "base/percent.h"
+#include "gateway/proxy.h"
 #include "provider/sim.h"
-#include "rt/addr.h"
-
-/* True when NO_PROXY (a comma list of hosts, domain suffixes, addresses, or "*") names the host. */
-static bool is_exempt_from_proxy(struct str no_proxy, struct str host)
-{
-    for (struct str item; str_next(&no_proxy, ',', &item);) {
-        item = str_trim(item);
-        if (str_eq(item, STR("*")))
-            return true;
-        if (str_starts(item, STR(".")))
-            item = str_skip(item, 1);
-        if (item.len == 0 || item.len > host.len)
-            continue;
-        struct str tail = str_skip(host, host.len - item.len);
-        bool at_label = tail.len == host.len || host.ptr[host.len - item.len - 1] == '.';
-        if (at_label && str_ieq(tail, item))
-            return true;
-    }
-    return false;
-}
-
-/* What the environment says of a proxy for https, lower case first as curl reads it. */
-static struct str env_either(const char *lower, const char *upper)
-{
-    const char *value = getenv(lower);
-    return str_c(value != NULL ? value : getenv(upper));
-}
-
-static struct str basic_authorization(struct arena *arena, struct str user_pass)
-{
-    char *out = arena_alloc(arena, user_pass.len * 4 / 3 + 16);
-    if (out == NULL)
-        return STR_EMPTY;
-    memcpy(out, "Basic ", 6);
-    int n = EVP_EncodeBlock((unsigned char *)out + 6, (const unsigned char *)user_pass.ptr,
-                            (int)user_pass.len);
-    return str_n(out, (size_t)n + 6);
-}
-
-/* http[s]://[user:pass@]host[:port][/] */
-static int proxy_parse(struct dial_proxy *proxy, struct arena *arena, struct str url)
-{
-    ptrdiff_t at = str_find(url, STR("://"));
-    struct str scheme = at < 0 ? STR("http") : str_head(url, (size_t)at);
-    struct str rest = at < 0 ? url : str_skip(url, (size_t)at + 3);
-    proxy->is_tls = str_ieq(scheme, STR("https"));
-    if (!proxy->is_tls && !str_ieq(scheme, STR("http")))
-        return err_set(ERR_INVALID, FAULT_GATEWAY, "proxy scheme '%.*s' is not http or https",
-                       STR_ARG(scheme));
-    struct str authority;
-    str_cut(&rest, '/', &authority);
-    ptrdiff_t user_end = str_rindex(authority, '@');
-    if (user_end >= 0) {
-        proxy->authorization = basic_authorization(arena, str_head(authority, (size_t)user_end));
-        authority = str_skip(authority, (size_t)user_end + 1);
-    }
-    uint64_t port = proxy->is_tls ? 443 : 80;
-    ptrdiff_t colon = str_rindex(authority, ':');
-    if (colon >= 0 && str_index(authority, ']') < colon) {
-        if (!str_to_u64(str_skip(authority, (size_t)colon + 1), &port) || port > UINT16_MAX)
-            return err_set(ERR_INVALID, FAULT_GATEWAY, "the proxy's port is not a number");
-        authority = str_head(authority, (size_t)colon);
-    }
-    if (authority.len == 0)
-        return err_set(ERR_INVALID, FAULT_GATEWAY, "the proxy has no host");
-    proxy->host = authority;
-    proxy->port = (uint16_t)port;
-    return 0;
-}
-
-static int find_proxy(struct upstream *upstream, struct arena *arena)
-{
-    const struct provider *p = upstream->provider;
-    struct str url = p->proxy_url;
-    if (url.len == 0) {
-        if (!p->url_is_tls || is_exempt_from_proxy(env_either("no_proxy", "NO_PROXY"), p->url_host))
-            return 0;
-        url = env_either("https_proxy", "HTTPS_PROXY");
-    }
-    if (url.len == 0)
-        return 0;
-    /* The environment may change its strings; the snapshot must not. */
-    url = arena_dup(arena, url);
-    return proxy_parse(&upstream->origin.target.proxy, arena, url);
-}
 
 static int set_tls(struct upstream *upstream)
 {
@@ -148,7 +63,7 @@ int upstream_init(struct upstream *upstream, struct arena *arena,
     origin->host_header = host_header(provider, arena);
     if (provider->is_simulated)
         origin->in_process = sim_serve;
-    int r = find_proxy(upstream, arena);
+    int r = proxy_find(&origin->target.proxy, arena, provider);
     if (r == 0)
         r = set_tls(upstream);
     if (r == 0 && (origin->host_header.ptr == NULL || !add_credential(upstream, arena)))
@@ -170,29 +85,6 @@ void upstream_fini(struct upstream *upstream)
 {
     tls_context_unref(upstream->origin.target.tls);
     upstream->origin.target.tls = NULL;
-}
-
-/* Percent-encodes all but the unreserved characters (RFC 3986 section 2.3). */
-static struct str percent_encode(struct arena *arena, struct str s)
-{
-    static const char hex[] = "0123456789ABCDEF";
-    char *out = arena_alloc(arena, s.len * 3);
-    if (out == NULL)
-        return STR_EMPTY;
-    size_t n = 0;
-    for (size_t i = 0; i < s.len; i++) {
-        unsigned char c = (unsigned char)s.ptr[i];
-        bool is_plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
-                        (c >= '0' && c <= '9') || c == '-' || c == '.' || c == '_' || c == '~';
-        if (is_plain) {
-            out[n++] = (char)c;
-            continue;
-        }
-        out[n++] = '%';
-        out[n++] = hex[c >> 4];
-        out[n++] = hex[c & 15];
-    }
-    return str_n(out, n);
 }
 
 struct str upstream_target(const struct upstream *upstream, struct arena *arena,

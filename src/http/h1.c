@@ -512,7 +512,7 @@ static int trailer_line(struct h1_parser *p, struct str line)
     if (!http_value_is_safe(value))
         return fail(p, 400, ERR_PROTOCOL, "a trailer is malformed");
     if (p->trailers.count >= p->limits->header_count)
-        return fail(p, 431, ERR_LIMIT, "too many trailers");
+        return fail(p, 431, ERR_PROTOCOL, "too many trailers");
     name = arena_dup(p->arena, name);
     value = arena_dup(p->arena, value);
     if (name.ptr == NULL || value.ptr == NULL ||
@@ -525,7 +525,7 @@ static int trailer_line(struct h1_parser *p, struct str line)
 static int take_trailer_byte(struct h1_parser *p, char c)
 {
     if (++p->trailer_bytes > p->limits->trailer_bytes)
-        return fail(p, 431, ERR_LIMIT, "the trailers are too large");
+        return fail(p, 431, ERR_PROTOCOL, "the trailers are too large");
     if (c != '\n')
         return gather(p, str_n(&c, 1));
     struct str line = p->gathered;
@@ -575,7 +575,7 @@ static int take_framing_byte(struct h1_parser *p, char c)
         else if (!http_value_is_safe(str_n(&c, 1)))
             return fail(p, 400, ERR_PROTOCOL, "a chunk extension is malformed");
         else if (++p->ext_bytes > p->limits->chunk_ext_bytes)
-            return fail(p, 413, ERR_LIMIT, "the chunk extensions are too large");
+            return fail(p, 413, ERR_PROTOCOL, "the chunk extensions are too large");
         return 0;
     case STATE_CHUNK_SIZE_LF:
         if (c != '\n')

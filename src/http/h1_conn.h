@@ -35,6 +35,7 @@ struct h1_conn {
     /* Bytes read ahead: what lies behind `ahead_used` is not parsed yet. */
     struct buf ahead;
     size_t ahead_used;
+    struct str fresh; /* the first bytes of a request, in the loop's buffer: to be taken at once */
 
     /* The request being served. */
     struct http_request request;

@@ -40,6 +40,11 @@ YIELDS ssize_t h1_conn_bytes(struct h1_conn *conn, struct str *bytes, size_t mos
         *bytes = str_skip(buf_str(&conn->ahead), conn->ahead_used);
         return (ssize_t)bytes->len;
     }
+    if (conn->fresh.len > 0) {
+        *bytes = conn->fresh;
+        conn->fresh = STR_EMPTY;
+        return (ssize_t)bytes->len;
+    }
     /* A waiting connection holds no buffer. */
     drop_ahead(conn);
     ssize_t n = io_read(&conn->io, loop_scratch(), most, deadline_ns);

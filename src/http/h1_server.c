@@ -211,10 +211,15 @@ YIELDS static bool wait_for_request(struct h1_conn *conn)
     for (;;) {
         if (conns.is_draining)
             patience_ns = DRAIN_PATIENCE_MS * NS_PER_MS;
-        int r = io_wait_readable(&conn->io, clock_add_ns(loop_now_ns(), patience_ns));
-        if (r == 0)
+        /* Bytes are waited for, not readiness: a socket that was read empty in two parts is still
+         * taken for readable. */
+        int64_t deadline = clock_add_ns(loop_now_ns(), patience_ns);
+        ssize_t n = io_read(&conn->io, loop_scratch(), HEAD_READ_BYTES, deadline);
+        if (n > 0) {
+            conn->fresh = str_n(loop_scratch(), (size_t)n);
             return true;
-        if (r != -ERR_CANCELED || !conns.is_draining || conn->has_waited_out)
+        }
+        if (n != -ERR_CANCELED || !conns.is_draining || conn->has_waited_out)
             return false;
         conn->has_waited_out = true;
         task_cancel_clear(conn->task);
