@@ -58,6 +58,8 @@ static inline bool str_ends(struct str s, struct str suffix)
 /* The rest of `s` from byte `n` on; empty when n >= s.len. */
 static inline struct str str_skip(struct str s, size_t n)
 {
+    if (s.len == 0)
+        return s; /* its ptr may be NULL, to which C lets nothing be added */
     return n >= s.len ? str_n(s.ptr + s.len, 0) : str_n(s.ptr + n, s.len - n);
 }
 

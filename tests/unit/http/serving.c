@@ -138,6 +138,7 @@ struct peer peer_open(http_handler_fn *handler, void *ctx)
     p.text = calloc(1, p.cap);
     assert_non_null(p.text);
     http_serve(p.server_fd, &addr, NULL, &serving, handler, ctx);
+    serving_turn();
     return p;
 }
 
