@@ -1,6 +1,7 @@
 #include "gateway/probes.h"
 
 #include "gateway/exchange.h"
+#include "rt/helper.h"
 
 YIELDS static void answer(struct exchange *ex, unsigned status, struct str type, struct str body)
 {
@@ -25,11 +26,17 @@ YIELDS void probe_ready(struct exchange *ex)
         answer(ex, 200, STR("application/json"), STR("{\"status\":\"ready\"}\n"));
 }
 
+static void write_page(void *page)
+{
+    metrics_write(page);
+}
+
 YIELDS void probe_metrics(struct exchange *ex)
 {
     struct buf page = BUF_INIT;
-    metrics_write(&page);
-    if (buf_ok(&page))
+    /* With many series the page takes milliseconds: not on a loop. */
+    int r = helper_run(write_page, &page);
+    if (r == 0 && buf_ok(&page))
         answer(ex, 200, STR("text/plain; version=0.0.4; charset=utf-8"), buf_str(&page));
     else
         refuse(ex, REFUSE_NO_MEMORY, STR_EMPTY, "The gateway is out of memory; try again.");

@@ -85,13 +85,20 @@ YIELDS static void send_foreign_error(struct exchange *ex, unsigned status, stru
     buf_fini(&json);
 }
 
+struct str relay_error_class(struct exchange *ex, const struct openai_error *error)
+{
+    struct str code = error->code.len > 0 ? error->code : error->type;
+    return arena_dup(ex->arena, str_head(code, 64));
+}
+
 /* What the provider's status means for the record: whose fault it was. */
 static void note_error_status(struct exchange *ex, unsigned status, const struct openai_error *error)
 {
     bool is_client = status == 400 || status == 404 || status == 413 || status == 422;
     ex->record.outcome = is_client ? STR("client_error") : STR("upstream_error");
     ex->record.error = arena_printf(ex->arena, "upstream_%u", status);
-    ex->record.error_message = arena_dup(ex->arena, str_head(error->message, 200));
+    /* Not its message: providers quote the prompt there, and a log holds no bodies. */
+    ex->record.error_message = relay_error_class(ex, error);
 }
 
 static void note_answer(struct exchange *ex, const struct openai_answer *answer)

@@ -113,10 +113,10 @@ YIELDS static int refuse_first_event(struct relay *relay, const struct stream_ev
     struct exchange *ex = relay->ex;
     unsigned status = event->error.status >= 400 ? event->error.status : 502;
     struct str body = arena_dup(ex->arena, event->data);
-    struct str message = arena_dup(ex->arena, str_head(event->error.message, 200));
+    struct str name = relay_error_class(ex, &event->error);
     relay->is_over = true;
     refuse_with_status(ex, status, REFUSE_UPSTREAM_ERROR, body);
-    ex->record.error_message = message;
+    ex->record.error_message = name;
     return -ERR_PROTOCOL;
 }
 
