@@ -18,6 +18,13 @@ class Report:
         self.failed = 0
         self.skips = {}  # reason -> [test names]
         self.failures = []  # test names
+        self.build_s = 0.0  # how much of the time went into building
+
+    def build(self, what, is_done, started):
+        seconds = time.monotonic() - started
+        self.build_s += seconds
+        print(f"{'build':<12} {what + ('' if is_done else ' FAILED'):<40} {seconds:7.1f} s")
+        sys.stdout.flush()
 
     def layer(self, name, results, started):
         """Adds a layer's results and prints them as one line, with every failure in full."""
