@@ -9,7 +9,7 @@ import pytest
 from harness import sse
 from harness.rawhttp import Closed
 from harness.upstream import answer, chat, stream
-from harness.weir import config, provider
+from harness.weir import config, patience, provider
 
 CHAT = {"model": "up/m", "messages": []}
 STREAM = CHAT | {"stream": True}
@@ -246,6 +246,44 @@ def test_a_stream_that_only_lacks_done_gets_it(weir, upstream):
     body = sse.chunk("a") + sse.chunk(finish="stop")
     upstream.handler = stream(body)
     assert weir.chat(STREAM).body == body + sse.DONE
+
+
+def test_done_is_the_end_though_the_providers_body_goes_on(weir, upstream):
+    may_end = threading.Event()
+
+    def slow_to_end(call):
+        call.start_stream()
+        call.write(sse.chat_stream(["a"]))
+        may_end.wait(20)
+        call.end()
+
+    upstream.handler = slow_to_end
+    with weir.client() as client:
+        ask_for_stream(client)
+        client.deadline(3 * patience())
+        assert sse.text_of(client.response().body) == "a"
+        may_end.set()
+        assert client.ask("GET", "/healthz").status == 200
+    assert weir.log_entries(1, operation="chat")[0]["outcome"] == "ok"
+
+
+def test_done_is_the_end_for_a_client_that_leaves_then(weir, upstream):
+    """SDKs hang up when they have seen [DONE]: that was a success, not a client that went away."""
+    may_end = threading.Event()
+
+    def slow_to_end(call):
+        call.start_stream()
+        call.write(sse.chat_stream(["a"]))
+        may_end.wait(20)
+        call.end()
+
+    upstream.handler = slow_to_end
+    with weir.client() as client:
+        ask_for_stream(client)
+        client.reader.until(b"[DONE]\n\n")
+    entry = weir.log_entries(1, operation="chat")[0]
+    may_end.set()
+    assert entry["outcome"] == "ok" and "usage_partial" not in entry
 
 
 def test_B03_the_end_comes_though_the_provider_only_sends_heartbeats(weir, upstream):

@@ -131,10 +131,12 @@ test("the SDK's retries see what the provider said", async () => {
 });
 
 test("a stream that the client aborts", async () => {
-  const stream = await client.chat.completions.create({ ...say("long"), stream: true });
+  // A slow one: Node 20 never wakes who reads a body that was aborted when it was there already.
+  const model = "sim/lorem?tokens=2000&pace=5ms";
+  const stream = await client.chat.completions.create({ ...say("x"), model, stream: true });
   let seen = 0;
   for await (const _ of stream) if (++seen === 3) stream.controller.abort();
-  assert.ok(seen >= 3);
+  assert.ok(seen >= 3 && seen < 2000);
   // And the next one works on the same client.
   const answer = await client.chat.completions.create(say("hello"));
   assert.equal(answer.choices[0].finish_reason, "stop");
