@@ -105,7 +105,7 @@ void process_forbid_dumps(void)
  */
 
 /* Reads a small file; false when it cannot be. */
-static bool read_line(const char *path, char *out, size_t cap)
+static bool read_text(const char *path, char *out, size_t cap)
 {
     int fd = sys_open(path, O_RDONLY, 0);
     if (fd < 0)
@@ -116,8 +116,14 @@ static bool read_line(const char *path, char *out, size_t cap)
     return n > 0;
 }
 
-/* Processors that "QUOTA PERIOD" is worth, rounded up; 0 = no bound ("max" or -1). */
-static unsigned quota_of(struct str quota, struct str period)
+static struct str first_line(const char *text)
+{
+    struct str rest = str_c(text), line;
+    str_cut(&rest, '\n', &line);
+    return line;
+}
+
+unsigned process_quota(struct str quota, struct str period)
 {
     uint64_t q, p;
     if (!str_to_u64(str_trim(quota), &q) || !str_to_u64(str_trim(period), &p) || p == 0)
@@ -135,19 +141,18 @@ static unsigned quota_of_group(struct str group)
 {
     char path[PATH_BYTES], line[128];
     snprintf(path, sizeof(path), "/sys/fs/cgroup%.*s/cpu.max", STR_ARG(group));
-    if (!read_line(path, line, sizeof(line)))
+    if (!read_text(path, line, sizeof(line)))
         return 0;
-    struct str period = str_c(line), quota;
-    str_cut(&period, '\n', &period);
+    struct str period = first_line(line), quota;
     str_cut(&period, ' ', &quota);
-    return quota_of(quota, period);
+    return process_quota(quota, period);
 }
 
 /* Each group above may hold its own quota: the lowest counts. */
 static unsigned quota_v2(void)
 {
     char text[PATH_BYTES];
-    if (!read_line("/proc/self/cgroup", text, sizeof(text)))
+    if (!read_text("/proc/self/cgroup", text, sizeof(text)))
         return 0;
     struct str rest = str_c(text), line;
     unsigned quota = 0;
@@ -165,13 +170,10 @@ static unsigned quota_v2(void)
 static unsigned quota_v1(void)
 {
     char quota[64], period[64];
-    if (!read_line("/sys/fs/cgroup/cpu/cpu.cfs_quota_us", quota, sizeof(quota)) ||
-        !read_line("/sys/fs/cgroup/cpu/cpu.cfs_period_us", period, sizeof(period)))
+    if (!read_text("/sys/fs/cgroup/cpu/cpu.cfs_quota_us", quota, sizeof(quota)) ||
+        !read_text("/sys/fs/cgroup/cpu/cpu.cfs_period_us", period, sizeof(period)))
         return 0;
-    struct str q = str_c(quota), p = str_c(period);
-    str_cut(&q, '\n', &q);
-    str_cut(&p, '\n', &p);
-    return quota_of(q, p);
+    return process_quota(first_line(quota), first_line(period));
 }
 
 unsigned process_processors(void)
@@ -208,11 +210,9 @@ pid_t process_pid_file_read(const char *path)
 {
     char text[32];
     uint64_t pid;
-    if (!read_line(path, text, sizeof(text)))
+    if (!read_text(path, text, sizeof(text)))
         return 0;
-    struct str line = str_c(text);
-    str_cut(&line, '\n', &line);
-    return str_to_u64(line, &pid) && pid <= INT_MAX ? (pid_t)pid : 0;
+    return str_to_u64(first_line(text), &pid) && pid <= INT_MAX ? (pid_t)pid : 0;
 }
 
 void process_pid_file_remove(const char *path)

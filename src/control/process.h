@@ -8,8 +8,9 @@
 #ifndef WEIR_CONTROL_PROCESS_H
 #define WEIR_CONTROL_PROCESS_H
 
-#include <stdbool.h>
 #include <sys/types.h>
+
+#include "base/str.h"
 
 /* Remembers where the program is, as it was called: an upgrade runs what is there then. */
 void process_remember_program(const char *argv0);
@@ -25,6 +26,8 @@ void process_forbid_dumps(void);
 /* Processors that this process may use: its affinity mask, cut to the control group's quota. At
  * least 1. */
 unsigned process_processors(void);
+/* What a control group's quota and period are worth in processors, rounded up; 0 = no bound. */
+unsigned process_quota(struct str quota, struct str period);
 
 /* Writes the pid into the file, by a rename so that a reader sees the old or the new one whole. */
 int process_pid_file_write(const char *path);
