@@ -536,6 +536,51 @@ static void a_reload_closes_no_connection_in_use(void **state)
     run_client(purge, NULL, NULL);
 }
 
+enum { MANY = 250 };
+
+/* Streams to many origins while the few idle connections that may be kept are turned over and
+ * expire: none of those in use is touched. */
+static void crowd(void *arg)
+{
+    (void)arg;
+    bool may_go_on = false;
+    static struct http_origin origins[MANY];
+    static struct open_call streams[MANY];
+    static char names[MANY][16];
+    struct upstream up = {.script = script_two_parts, .ctx = &may_go_on};
+    struct upstream other = {.script = script_ok};
+    struct http_origin passing = upstream_in_process(&other);
+    for (int i = 0; i < MANY; i++) {
+        origins[i] = upstream_in_process(&up);
+        snprintf(names[i], sizeof(names[i]), "host%d.test", i);
+        origins[i].target.host = str_c(names[i]);
+        http_origin_seal(&origins[i]);
+        open_call(&streams[i], &origins[i]);
+        passing.target.port = (uint16_t)i;
+        http_origin_seal(&passing);
+        struct outcome o;
+        call_get(&o, &passing);
+        expect_body(&o, 200, "hi");
+        outcome_fini(&o);
+        assert_in_range(http_pool_stats()->idle, 1, 3);
+        assert_int_equal(http_pool_stats()->busy, i + 1);
+    }
+    http_pool_purge(0);
+    assert_int_equal(http_pool_stats()->busy, MANY);
+    may_go_on = true;
+    for (int i = 0; i < MANY; i++)
+        end_call(&streams[i]);
+    part_from(&up);
+    part_from(&other);
+}
+
+static void streams_outlive_the_turnover_of_the_pool(void **state)
+{
+    (void)state;
+    static const struct http_pool_settings few = {2, 3, NS_PER_MS};
+    run_client(crowd, NULL, &few);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -549,6 +594,7 @@ int main(void)
         cmocka_unit_test(idle_connections_expire_one_by_one),
         cmocka_unit_test(idle_connections_are_bounded),
         cmocka_unit_test(a_reload_closes_no_connection_in_use),
+        cmocka_unit_test(streams_outlive_the_turnover_of_the_pool),
     };
     return cmocka_run_group_tests_name("http/pool", tests, NULL, NULL);
 }
