@@ -502,6 +502,13 @@ static void add_piece(struct http_pieces *pieces, const char *at, size_t len)
     pieces->bytes += len;
 }
 
+/* What tells where a message ends or goes has no place in a trailer (RFC 9110 section 6.5.1). */
+static bool is_forbidden_trailer(struct str name)
+{
+    return str_ieq(name, STR("content-length")) || str_ieq(name, STR("transfer-encoding")) ||
+           str_ieq(name, STR("host"));
+}
+
 static int trailer_line(struct h1_parser *p, struct str line)
 {
     struct str name;
@@ -509,7 +516,7 @@ static int trailer_line(struct h1_parser *p, struct str line)
     if (!str_cut(&value, ':', &name) || !http_name_is_safe(name))
         return fail(p, 400, ERR_PROTOCOL, "a trailer is malformed");
     value = str_trim(value);
-    if (!http_value_is_safe(value))
+    if (!http_value_is_safe(value) || is_forbidden_trailer(name))
         return fail(p, 400, ERR_PROTOCOL, "a trailer is malformed");
     if (p->trailers.count >= p->limits->header_count)
         return fail(p, 431, ERR_PROTOCOL, "too many trailers");
@@ -549,6 +556,19 @@ static int take_size_digit(struct h1_parser *p, char c)
     return 0;
 }
 
+/* Extensions mean nothing to us, but where they end does: they are bounded over the whole body. */
+static int take_extension_byte(struct h1_parser *p, char c)
+{
+    p->state = c == '\r' ? STATE_CHUNK_SIZE_LF : STATE_CHUNK_EXTENSION;
+    if (c == '\r')
+        return 0;
+    if (!http_value_is_safe(str_n(&c, 1)))
+        return fail(p, 400, ERR_PROTOCOL, "a chunk extension is malformed");
+    if (++p->ext_bytes > p->limits->chunk_ext_bytes)
+        return fail(p, 413, ERR_PROTOCOL, "the chunk extensions are too large");
+    return 0;
+}
+
 /* One byte of a chunk's size line or of the line end after its data. */
 static int take_framing_byte(struct h1_parser *p, char c)
 {
@@ -565,18 +585,12 @@ static int take_framing_byte(struct h1_parser *p, char c)
         if (c == '\r')
             p->state = STATE_CHUNK_SIZE_LF;
         else if (c == ';')
-            p->state = STATE_CHUNK_EXTENSION;
+            return take_extension_byte(p, c);
         else
             return fail(p, 400, ERR_PROTOCOL, "a chunk size is malformed");
         return 0;
     case STATE_CHUNK_EXTENSION:
-        if (c == '\r')
-            p->state = STATE_CHUNK_SIZE_LF;
-        else if (!http_value_is_safe(str_n(&c, 1)))
-            return fail(p, 400, ERR_PROTOCOL, "a chunk extension is malformed");
-        else if (++p->ext_bytes > p->limits->chunk_ext_bytes)
-            return fail(p, 413, ERR_PROTOCOL, "the chunk extensions are too large");
-        return 0;
+        return take_extension_byte(p, c);
     case STATE_CHUNK_SIZE_LF:
         if (c != '\n')
             return fail(p, 400, ERR_PROTOCOL, "a chunk size line ends without LF");

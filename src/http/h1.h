@@ -25,17 +25,17 @@ struct h1_head {
     unsigned version_minor; /* HTTP/1.x */
     struct http_headers headers;
     enum h1_framing framing;
-    uint64_t content_length;  /* when framing is H1_LENGTH */
-    bool is_keep_alive;       /* by version and Connection */
-    bool expects_continue;    /* Expect: 100-continue */
-    bool upgrades;            /* a 101 answer, or a request with Upgrade */
+    uint64_t content_length; /* when framing is H1_LENGTH */
+    bool is_keep_alive;      /* by version and Connection */
+    bool expects_continue;   /* Expect: 100-continue */
+    bool upgrades;           /* a 101 answer, or a request with Upgrade */
 };
 
 struct h1_parser {
     llhttp_t llhttp;
     enum h1_side side;
-    unsigned state;  /* enum h1_state of h1.c */
-    unsigned status; /* for errors, see h1_status */
+    unsigned state;        /* enum h1_state of h1.c */
+    unsigned status;       /* for errors, see h1_status */
     bool response_to_head; /* no body follows whatever the head says */
     const struct http_limits *limits;
     struct arena *arena;
