@@ -13,6 +13,13 @@
 
 /* After the last finish reason: how long [DONE] may take before we say it ourselves. */
 #define DONE_GRACE_NS (5 * NS_PER_SEC)
+/* After [DONE]: how long the upstream may take to end its body. The client's next request on this
+ * connection waits for it, so it is short. */
+#define UPSTREAM_END_NS (100 * NS_PER_MS)
+
+/* One list for the whole thread, not a kilobyte on the stack of each waiting stream: pieces last until
+ * the next wait anyway. */
+static _Thread_local struct iovec pieces_v[HTTP_PIECES_MAX];
 
 struct relay {
     struct exchange *ex;
@@ -254,14 +261,32 @@ YIELDS static int on_silence(struct relay *relay, int64_t now_ns)
     return send_now(relay, false);
 }
 
+/*
+ * [DONE] ends the stream, whether or not the upstream has ended its body: SDKs hang up on it. What
+ * came in the same read goes along. The upstream gets a moment to end, so that its connection can
+ * serve again.
+ */
+YIELDS static int end_on_done(struct relay *relay)
+{
+    struct exchange *ex = relay->ex;
+    struct http_pieces pieces = {.v = pieces_v};
+    int r = send_now(relay, true);
+    if (r < 0)
+        return r;
+    http_request_watch_hangup(ex->http, NULL);
+    int64_t deadline = clock_add_ns(loop_now_ns(), UPSTREAM_END_NS);
+    while (!pieces.is_last && r == 0 && loop_now_ns() < deadline) {
+        bool hit = false;
+        r = http_call_read(&ex->call, &pieces, deadline, &hit);
+    }
+    return 1;
+}
+
 /* One read of the upstream and one write to the client. 1 = the stream is over. */
 YIELDS static int relay_once(struct relay *relay)
 {
     struct exchange *ex = relay->ex;
-    /* One for the whole thread, not a kilobyte on the stack of each waiting stream: pieces last until
-     * the next wait anyway. */
-    static _Thread_local struct iovec v[HTTP_PIECES_MAX];
-    struct http_pieces pieces = {.v = v};
+    struct http_pieces pieces = {.v = pieces_v};
     bool hit_deadline = false;
     int r = http_call_read(&ex->call, &pieces, next_deadline(relay, loop_now_ns()), &hit_deadline);
     int64_t now_ns = loop_now_ns();
@@ -270,7 +295,7 @@ YIELDS static int relay_once(struct relay *relay)
     if (r < 0)
         return r;
     for (int i = 0; i < pieces.count; i++) {
-        r = take_bytes(relay, str_n(v[i].iov_base, v[i].iov_len), now_ns);
+        r = take_bytes(relay, str_n(pieces.v[i].iov_base, pieces.v[i].iov_len), now_ns);
         if (r < 0)
             return r;
     }
@@ -279,6 +304,8 @@ YIELDS static int relay_once(struct relay *relay)
         r = end_in_order(relay, now_ns);
         return r < 0 ? r : 1;
     }
+    if (relay->observer.is_done && relay->has_begun)
+        return end_on_done(relay);
     if (relay->has_begun)
         return send_now(relay, false);
     /* Comments before the first event wait for the head; the read buffer does not. */
