@@ -142,10 +142,14 @@ void stack_give(char *slot)
 
 void stack_trim(char *slot, const void *frame)
 {
+    /* Below the caller's frame are those of this call and of madvise: when that one begins a page,
+     * they lie in the next. */
+    enum { OWN_FRAMES_BYTES = 1024 };
     char *low = slot + PAGE_BYTES;
-    size_t used_from = (size_t)((const char *)frame - slot) / PAGE_BYTES * PAGE_BYTES;
-    if (slot + used_from > low)
-        madvise(low, (size_t)(slot + used_from - low), MADV_DONTNEED);
+    size_t in_use = (size_t)((const char *)frame - slot) - OWN_FRAMES_BYTES;
+    char *used_from = slot + in_use / PAGE_BYTES * PAGE_BYTES;
+    if (used_from > low)
+        madvise(low, (size_t)(used_from - low), MADV_DONTNEED);
 }
 
 void stacks_trim(void)

@@ -456,6 +456,30 @@ static void thousands_of_tasks_keep_their_stacks(void **state)
     }
 }
 
+/* A frame of every size, so that the one that trims begins anywhere in a page. */
+static void trim_at_depth(void *arg)
+{
+    size_t depth = (size_t)(uintptr_t)arg;
+    volatile unsigned char *pad = alloca(depth);
+    for (size_t i = 0; i < depth; i++)
+        pad[i] = (unsigned char)i;
+    task_trim_stack();
+    for (size_t i = 0; i < depth; i++)
+        assert_int_equal(pad[i], (unsigned char)i);
+    woken++;
+}
+
+static void trimming_spares_what_is_in_use(void **state)
+{
+    (void)state;
+    woken = 0;
+    for (uintptr_t depth = 16; depth <= 4096 + 16; depth += 16) {
+        spawn(trim_at_depth, (void *)depth);
+        turns(1);
+    }
+    assert_int_equal(woken, 257);
+}
+
 static bool fail_mmap(void *ctx, enum sys_call call, int fd, int64_t *result)
 {
     (void)ctx;
@@ -633,6 +657,7 @@ int main(void)
         TEST(deferred_calls_run_last_first),
         TEST(deferred_calls_may_wait),
         TEST(thousands_of_tasks_keep_their_stacks),
+        TEST(trimming_spares_what_is_in_use),
         TEST(no_memory_is_no_task),
         TEST(each_task_has_its_error),
         TEST(deep_calls_run_on_the_loops_stack),
