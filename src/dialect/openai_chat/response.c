@@ -58,6 +58,25 @@ void openai_usage_read(struct str object, struct token_usage *usage)
     usage->input_includes_cached = true;
 }
 
+/*
+ * The first finish reason in the choices. Found as text, for going through the choices once more
+ * costs as much as all the rest: quotes inside of strings are escaped, so these bytes can only be the
+ * member itself.
+ */
+static struct str find_finish_reason(struct str choices)
+{
+    static const struct str member = STR_INIT("\"finish_reason\":");
+    ptrdiff_t at = str_find(choices, member);
+    if (at < 0)
+        return STR_EMPTY;
+    struct str rest = str_trim(str_skip(choices, (size_t)at + member.len));
+    if (!str_starts(rest, STR("\"")))
+        return STR_EMPTY;
+    rest = str_skip(rest, 1);
+    ptrdiff_t end = str_index(rest, '"');
+    return end < 0 ? STR_EMPTY : str_head(rest, (size_t)end);
+}
+
 int openai_answer_read(struct str body, struct openai_answer *answer)
 {
     struct json_cursor cursor;
@@ -75,10 +94,8 @@ int openai_answer_read(struct str body, struct openai_answer *answer)
         } else if (str_eq(key, STR("model"))) {
             answer->model = json_string_raw(value);
         } else if (str_eq(key, STR("choices")) && value.kind == JSON_ARRAY) {
-            struct json_value reason;
             has_choices = true;
-            if (json_find(value.text, "[0].finish_reason", &reason))
-                answer->finish_reason = json_string_raw(reason);
+            answer->finish_reason = find_finish_reason(value.text);
         } else if (str_eq(key, STR("error")) || str_eq(key, STR("object"))) {
             may_be_error = true;
         }
