@@ -97,7 +97,9 @@ void process_forbid_dumps(void)
     if (IS_INSPECTED || (allowed != NULL && strcmp(allowed, "1") == 0))
         return;
     const struct rlimit none = {0, 0};
-    if (setrlimit(RLIMIT_CORE, &none) < 0 || prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)
+    bool is_limited = setrlimit(RLIMIT_CORE, &none) == 0;
+    /* The one that counts: it also keeps others from reading this process's memory. */
+    if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0 || !is_limited)
         log_event(LOG_WARN, "process", "cannot switch core dumps off: %s", strerror(errno));
 }
 
