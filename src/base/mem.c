@@ -44,7 +44,7 @@ enum { PAGE_BYTES = 4096, SLAB_PAGES = 256, WARM_PAGES = 64 };
 struct page_store {
     char **free;
     size_t count, cap;
-    size_t warm; /* how many of the last ones hold memory */
+    size_t warm; /* so many of the last ones, and only those, hold memory */
 };
 
 static _Thread_local struct block_class classes[CLASS_COUNT];
@@ -158,10 +158,12 @@ static void page_give(void *page)
         madvise(page, PAGE_BYTES, MADV_DONTNEED);
         return;
     }
-    if (pages.warm < WARM_PAGES)
-        pages.warm++;
-    else
-        madvise(page, PAGE_BYTES, MADV_DONTNEED);
+    if (pages.warm == WARM_PAGES) {
+        /* The one given back longest ago, so that the last ones and only those hold memory. */
+        madvise(pages.free[pages.count - WARM_PAGES], PAGE_BYTES, MADV_DONTNEED);
+        pages.warm--;
+    }
+    pages.warm++;
     pages.free[pages.count++] = page;
 }
 

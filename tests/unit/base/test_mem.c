@@ -4,6 +4,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include <cmocka.h>
 
@@ -92,6 +93,44 @@ static void a_block_may_go_to_another_thread(void **state)
     mem_blocks_trim();
 }
 
+#if !defined(__SANITIZE_ADDRESS__)
+enum { MANY = 600 };
+
+static size_t resident(char *const *pages, size_t count)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < count; i++) {
+        unsigned char is_in;
+        assert_int_equal(mincore(pages[i], 4096, &is_in), 0);
+        n += is_in & 1;
+    }
+    return n;
+}
+
+/* Blocks of one page go back to the kernel after a burst, whatever the bursts before it were. */
+static void pages_of_a_burst_go_back(void **state)
+{
+    (void)state;
+    static char *pages[MANY];
+    static const size_t bursts[] = {MANY, 500, 400, 300, 200, 100, MANY};
+    for (size_t b = 0; b < ARRAY_LEN(bursts); b++) {
+        char *taken[MANY];
+        for (size_t i = 0; i < bursts[b]; i++) {
+            size_t size = 4096;
+            taken[i] = mem_block_take(&size);
+            memset(taken[i], 1, size);
+        }
+        if (b == 0)
+            memcpy(pages, taken, sizeof(pages));
+        for (size_t i = 0; i < bursts[b]; i++)
+            mem_block_give(taken[i], 4096);
+        assert_in_range(resident(pages, MANY), 1, 64);
+    }
+    mem_blocks_trim();
+    assert_int_equal(resident(pages, MANY), 0);
+}
+#endif
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -99,6 +138,9 @@ int main(void)
         cmocka_unit_test(blocks_have_their_class_size),
         cmocka_unit_test(kept_blocks_can_fail_too),
         cmocka_unit_test(a_block_may_go_to_another_thread),
+#if !defined(__SANITIZE_ADDRESS__)
+        cmocka_unit_test(pages_of_a_burst_go_back),
+#endif
     };
     return cmocka_run_group_tests_name("base/mem", tests, NULL, NULL);
 }
