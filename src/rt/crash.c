@@ -12,6 +12,17 @@
 #include "rt/loop.h"
 #include "rt/stack.h"
 
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define HAS_SANITIZER 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define HAS_SANITIZER 1
+#endif
+#endif
+#ifndef HAS_SANITIZER
+#define HAS_SANITIZER 0
+#endif
+
 enum { SIGNAL_STACK_BYTES = 64 * 1024 };
 
 static const int fatal_signals[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT};
@@ -78,7 +89,7 @@ void crash_install(void)
     struct sigaction action = {.sa_sigaction = on_fatal,
                                .sa_flags = (int)(SA_SIGINFO | SA_ONSTACK | SA_RESETHAND)};
     sigemptyset(&action.sa_mask);
-    for (size_t i = 0; i < ARRAY_LEN(fatal_signals); i++)
+    for (size_t i = 0; !HAS_SANITIZER && i < ARRAY_LEN(fatal_signals); i++)
         sigaction(fatal_signals[i], &action, NULL);
 }
 

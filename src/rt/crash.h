@@ -1,6 +1,6 @@
 /*
  * Last words: what a process that dies says of it, and where a thread is just now.
- * crash_install and crash_preload once, early; the thread functions by each loop thread itself;
+ * crash_install and crash_preload once; the thread functions by each loop thread itself;
  * crash_trace from a thread that is not a loop's.
  * Nothing yields. Handlers run on a stack of their own and touch only what is safe there.
  * A thread owns its signal stack until crash_thread_fini.
@@ -12,9 +12,10 @@
 #include <pthread.h>
 
 /*
- * From now on a fatal signal (SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT) is reported on stderr with
- * the running task and, after crash_preload, a backtrace; a fault in a guard page as "task stack
- * overflow in NAME". Then the signal takes its default action.
+ * Called by watchdog_start. From now on a fatal signal (SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT)
+ * is reported on stderr with the running task and, after crash_preload, a backtrace; a fault in a
+ * guard page as "task stack overflow in NAME". Then the signal takes its default action. Under a
+ * sanitizer nothing is changed: its own report says more.
  */
 void crash_install(void);
 /* Loads what a backtrace needs (a library, so not in a handler). Takes a millisecond. */

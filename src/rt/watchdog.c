@@ -23,6 +23,8 @@ static struct {
     bool is_running;
     bool is_stopping;
     int64_t warn_ns, abort_ns;
+    int64_t looked_ns; /* when the watchdog last looked */
+    int64_t awake_ns;  /* since when the process surely has not been stopped */
     unsigned count;
     struct watched *watched;
 } dog = {.lock = PTHREAD_MUTEX_INITIALIZER};
@@ -46,7 +48,7 @@ static void look_at(struct watched *w, int64_t now_ns)
 {
     struct loop_stats *stats = loop_stats(w->loop);
     int64_t since_ns = atomic_load_explicit(&stats->busy_since_ns, memory_order_relaxed);
-    int64_t busy_ns = since_ns == 0 ? 0 : now_ns - since_ns;
+    int64_t busy_ns = since_ns == 0 ? 0 : now_ns - MAX(since_ns, dog.awake_ns);
     if (busy_ns <= dog.warn_ns)
         return;
     const char *task = atomic_load_explicit(&stats->running, memory_order_relaxed);
@@ -77,16 +79,28 @@ static bool nap(void)
     return !dog.is_stopping;
 }
 
+/* A watchdog that itself was held up cannot blame a loop: the process was stopped, or the machine.
+ */
+static void look_around(void)
+{
+    int64_t now_ns = clock_mono_ns();
+    if (now_ns - dog.looked_ns > dog.warn_ns)
+        dog.awake_ns = now_ns;
+    dog.looked_ns = now_ns;
+    for (unsigned i = 0; i < dog.count; i++)
+        look_at(&dog.watched[i], now_ns);
+    dog.looked_ns = clock_mono_ns();
+}
+
 static void *watch(void *arg)
 {
     (void)arg;
     pthread_setname_np(pthread_self(), "weir-watchdog");
     crash_preload();
     pthread_mutex_lock(&dog.lock);
-    while (nap()) {
-        for (unsigned i = 0; i < dog.count; i++)
-            look_at(&dog.watched[i], clock_mono_ns());
-    }
+    dog.looked_ns = dog.awake_ns = clock_mono_ns();
+    while (nap())
+        look_around();
     pthread_mutex_unlock(&dog.lock);
     return NULL;
 }
@@ -94,6 +108,7 @@ static void *watch(void *arg)
 void watchdog_start(struct loop *const *loops, unsigned count, unsigned warn_ms, unsigned abort_ms)
 {
     CHECK(!dog.is_running && warn_ms > 0);
+    crash_install();
     dog.watched = mem_calloc_or_die(count, sizeof(*dog.watched));
     for (unsigned i = 0; i < count; i++)
         dog.watched[i].loop = loops[i];

@@ -11,7 +11,8 @@
 #include "rt/loop.h"
 
 /* A turn longer than warn_ms is logged once with the running task's name and a backtrace of that
- * thread; longer than abort_ms ends the process (0 = never). */
+ * thread; longer than abort_ms ends the process (0 = never). Also installs the last words of a
+ * process that crashes (rt/crash.h). */
 void watchdog_start(struct loop *const *loops, unsigned count, unsigned warn_ms, unsigned abort_ms);
 void watchdog_stop(void);
 /* How often it warned since the start. */
