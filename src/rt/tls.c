@@ -484,7 +484,7 @@ static bool set_peer_name(struct tls_session *s)
         return X509_VERIFY_PARAM_set1_ip_asc(param, net_addr_format(&literal, false, ip)) == 1;
     }
     X509_VERIFY_PARAM_set_hostflags(param, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS |
-                                              X509_CHECK_FLAG_NEVER_CHECK_SUBJECT);
+                                               X509_CHECK_FLAG_NEVER_CHECK_SUBJECT);
     return X509_VERIFY_PARAM_set1_host(param, s->host, 0) == 1 &&
            SSL_set_tlsext_host_name(s->ssl, s->host) == 1;
 }
