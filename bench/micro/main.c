@@ -4,6 +4,7 @@
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/json.h"
+#include "http/h1.h"
 #include "http/sse.h"
 
 enum { ROUNDS = 15, ROUND_BYTES = 30 * 1000 * 1000 };
@@ -103,6 +104,66 @@ static void split_cut(const struct input *input)
     split_in_parts(input, 100);
 }
 
+#define CHUNKED_HEAD "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+static void read_chunks(const struct input *input)
+{
+    struct h1_parser parser;
+    struct h1_head head;
+    struct iovec v[HTTP_PIECES_MAX];
+    struct str rest = input->text;
+    struct arena *arena = arena_new(4096);
+    size_t pieces_seen = 0;
+    bool is_done;
+    CHECK(arena != NULL);
+    h1_parser_init(&parser, H1_RESPONSES, &http_limits_default);
+    h1_parser_begin(&parser, arena, &head, false);
+    rest = str_skip(rest, (size_t)h1_parse_head(&parser, rest, &is_done));
+    while (rest.len > 0) {
+        struct http_pieces pieces = {.v = v};
+        rest = str_skip(rest, (size_t)h1_parse_body(&parser, rest, &pieces));
+        pieces_seen += (size_t)pieces.count;
+        keep(v);
+    }
+    arena_free(arena);
+    CHECK(pieces_seen == input->pieces);
+}
+
+static size_t llhttp_pieces;
+
+static int on_llhttp_body(llhttp_t *llhttp, const char *at, size_t len)
+{
+    (void)llhttp;
+    llhttp_pieces++;
+    keep(at + len);
+    return 0;
+}
+
+/* The same by llhttp alone: what our own decoder of chunks is measured against. */
+static void read_chunks_llhttp(const struct input *input)
+{
+    static const llhttp_settings_t settings = {.on_body = on_llhttp_body};
+    llhttp_t llhttp;
+    llhttp_init(&llhttp, HTTP_RESPONSE, &settings);
+    llhttp_pieces = 0;
+    CHECK(llhttp_execute(&llhttp, input->text.ptr, input->text.len) == HPE_OK);
+    CHECK(llhttp_pieces == input->pieces);
+}
+
+static void read_head(const struct input *input)
+{
+    struct h1_parser parser;
+    struct h1_head head;
+    bool is_done = false;
+    struct arena *arena = arena_new(4096);
+    CHECK(arena != NULL);
+    h1_parser_init(&parser, H1_REQUESTS, &http_limits_default);
+    h1_parser_begin(&parser, arena, &head, false);
+    CHECK(h1_parse_head(&parser, input->text, &is_done) > 0 && is_done);
+    keep(&head);
+    arena_free(arena);
+}
+
 /* --- inputs --- */
 
 static struct input one_long_prompt(struct buf *b, size_t bytes)
@@ -147,6 +208,32 @@ static struct input crlf_events(struct buf *b, size_t bytes)
     return (struct input){buf_str(b), n};
 }
 
+/* A chunk an event, as most providers send them. */
+static struct input chunked_events(struct buf *b, size_t bytes)
+{
+    size_t n = 0;
+    BUF_LIT(b, CHUNKED_HEAD);
+    for (; b->len < bytes; n++) {
+        buf_printf(b, "%zx\r\n", sizeof("data: " EVENT "\n\n") - 1);
+        BUF_LIT(b, "data: " EVENT "\n\n\r\n");
+    }
+    return (struct input){buf_str(b), n};
+}
+
+static struct input sdk_head(struct buf *b, size_t bytes)
+{
+    (void)bytes;
+    BUF_LIT(b, "POST /v1/chat/completions HTTP/1.1\r\nHost: 127.0.0.1:8080\r\n"
+               "Accept-Encoding: gzip, deflate\r\nConnection: keep-alive\r\n"
+               "Accept: application/json\r\nContent-Type: application/json\r\n"
+               "User-Agent: OpenAI/Python 1.50.0\r\nX-Stainless-Lang: python\r\n"
+               "X-Stainless-Package-Version: 1.50.0\r\nX-Stainless-OS: Linux\r\n"
+               "X-Stainless-Arch: x64\r\nX-Stainless-Runtime: CPython\r\n"
+               "X-Stainless-Runtime-Version: 3.11.2\r\nAuthorization: Bearer 0123456789abcdef\r\n"
+               "x-stainless-retry-count: 0\r\nContent-Length: 1024\r\n\r\n");
+    return (struct input){buf_str(b), 1};
+}
+
 static const struct {
     const char *name;
     case_fn *run;
@@ -162,6 +249,9 @@ static const struct {
     {"sse: split 64 KB of events, LF", split_whole, lf_events, 64 * 1000},
     {"sse: split 64 KB of events, CRLF and named", split_whole, crlf_events, 64 * 1000},
     {"sse: split 64 KB of events in parts of 100 bytes", split_cut, lf_events, 64 * 1000},
+    {"http: read 64 KB of events, a chunk each", read_chunks, chunked_events, 64 * 1000},
+    {"http: the same by llhttp", read_chunks_llhttp, chunked_events, 64 * 1000},
+    {"http: read the head of an SDK's request", read_head, sdk_head, 0},
 };
 
 /* The fastest of some rounds, in ns a run: what the machine does besides only adds. */

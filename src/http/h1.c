@@ -174,14 +174,55 @@ static int take_absolute_form(struct h1_parser *p, struct str host)
     return 0;
 }
 
-static int gate_target(struct h1_parser *p)
+/* What the gate wants to know of the headers, from one pass over them. */
+struct gated {
+    struct str value; /* of the first */
+    unsigned count;
+};
+
+struct gate_facts {
+    struct gated host, expect, coding, length;
+    bool says_close, says_keep, says_upgrade;
+};
+
+static void note_connection(struct gate_facts *facts, struct str list)
+{
+    for (struct str item; str_next(&list, ',', &item);) {
+        item = str_trim(item);
+        facts->says_close |= str_ieq(item, STR("close"));
+        facts->says_keep |= str_ieq(item, STR("keep-alive"));
+        facts->says_upgrade |= str_ieq(item, STR("upgrade"));
+    }
+}
+
+static void note_if(struct gated *gated, const struct http_header *header, struct str name)
+{
+    if (!str_ieq(header->name, name))
+        return;
+    if (gated->count++ == 0)
+        gated->value = header->value;
+}
+
+static void collect_facts(const struct http_headers *headers, struct gate_facts *facts)
+{
+    *facts = (struct gate_facts){0};
+    for (uint32_t i = 0; i < headers->count; i++) {
+        const struct http_header *header = &headers->items[i];
+        note_if(&facts->host, header, STR("host"));
+        note_if(&facts->expect, header, STR("expect"));
+        note_if(&facts->coding, header, STR("transfer-encoding"));
+        note_if(&facts->length, header, STR("content-length"));
+        if (str_ieq(header->name, STR("connection")))
+            note_connection(facts, header->value);
+    }
+}
+
+static int gate_target(struct h1_parser *p, const struct gated *host)
 {
     struct h1_head *head = p->head;
-    struct str host = http_headers_get(&head->headers, STR("host"));
-    unsigned hosts = http_headers_count(&head->headers, STR("host"));
-    if (hosts > 1 || (hosts == 0 && head->version_minor > 0))
+    if (host->count > 1 || (host->count == 0 && head->version_minor > 0))
         return fail(p, 400, ERR_PROTOCOL, "exactly one Host header is needed");
-    if (hosts == 1 && !is_valid_host(host))
+    if (host->count == 1 && !is_valid_host(host->value))
         return fail(p, 400, ERR_PROTOCOL, "the Host header is not a host");
     if (head->target.len > p->limits->target_bytes)
         return fail(p, 414, ERR_LIMIT, "the request target is too long");
@@ -190,47 +231,41 @@ static int gate_target(struct h1_parser *p)
     if (str_starts(head->target, STR("/")))
         return 0;
     if (str_istarts(head->target, STR("http://")) || str_istarts(head->target, STR("https://")))
-        return take_absolute_form(p, host);
+        return take_absolute_form(p, host->value);
     if (str_eq(head->target, STR("*")) && head->method == METHOD_OPTIONS)
         return 0;
     return fail(p, 400, ERR_PROTOCOL, "the request target is not a path");
 }
 
-static int gate_expect(struct h1_parser *p)
+static int gate_expect(struct h1_parser *p, const struct gated *expect)
 {
-    struct str expect = http_headers_get(&p->head->headers, STR("expect"));
-    if (expect.ptr == NULL)
+    if (expect->count == 0)
         return 0;
-    if (!str_ieq(expect, STR("100-continue")) ||
-        http_headers_count(&p->head->headers, STR("expect")) > 1)
+    if (expect->count > 1 || !str_ieq(expect->value, STR("100-continue")))
         return fail(p, 417, ERR_PROTOCOL, "the only expectation that can be met is 100-continue");
     p->head->expects_continue = p->head->version_minor > 0;
     return 0;
 }
 
 /* Transfer-Encoding and Content-Length: exactly one way to tell where the body ends. */
-static int gate_framing(struct h1_parser *p)
+static int gate_framing(struct h1_parser *p, const struct gated *coding, const struct gated *length)
 {
     struct h1_head *head = p->head;
-    unsigned codings = http_headers_count(&head->headers, STR("transfer-encoding"));
-    unsigned lengths = http_headers_count(&head->headers, STR("content-length"));
-    if (codings > 0) {
-        struct str coding = http_headers_get(&head->headers, STR("transfer-encoding"));
-        if (lengths > 0)
+    if (coding->count > 0) {
+        if (length->count > 0)
             return fail(p, 400, ERR_PROTOCOL,
                         "Transfer-Encoding and Content-Length exclude each other");
         if (head->version_minor == 0)
             return fail(p, 400, ERR_PROTOCOL, "HTTP/1.0 has no Transfer-Encoding");
-        if (codings > 1 || !str_ieq(coding, STR("chunked")))
+        if (coding->count > 1 || !str_ieq(coding->value, STR("chunked")))
             return fail(p, 501, ERR_PROTOCOL, "the only Transfer-Encoding supported is chunked");
         head->framing = H1_CHUNKED;
         return 0;
     }
-    if (lengths > 1)
+    if (length->count > 1)
         return fail(p, 400, ERR_PROTOCOL, "more than one Content-Length");
-    if (lengths == 1) {
-        struct str text = http_headers_get(&head->headers, STR("content-length"));
-        if (!str_to_u64(text, &head->content_length) || head->content_length > INT64_MAX)
+    if (length->count == 1) {
+        if (!str_to_u64(length->value, &head->content_length) || head->content_length > INT64_MAX)
             return fail(p, 400, ERR_PROTOCOL, "Content-Length is not a number of bytes");
         head->framing = head->content_length > 0 ? H1_LENGTH : H1_NO_BODY;
         return 0;
@@ -242,22 +277,21 @@ static int gate_framing(struct h1_parser *p)
 static int gate(struct h1_parser *p)
 {
     struct h1_head *head = p->head;
+    struct gate_facts facts;
     int r = 0;
+    collect_facts(&head->headers, &facts);
     if (p->side == H1_REQUESTS) {
         head->method = method_of(head->method_name);
-        r = gate_target(p);
+        r = gate_target(p, &facts.host);
         if (r == 0)
-            r = gate_expect(p);
+            r = gate_expect(p, &facts.expect);
     }
     if (r == 0)
-        r = gate_framing(p);
+        r = gate_framing(p, &facts.coding, &facts.length);
     if (r < 0)
         return r;
-    bool says_close = http_headers_has_token(&head->headers, STR("connection"), STR("close"));
-    bool says_keep = http_headers_has_token(&head->headers, STR("connection"), STR("keep-alive"));
-    head->is_keep_alive = !says_close && (head->version_minor > 0 || says_keep);
-    head->upgrades = head->status == 101 ||
-                     http_headers_has_token(&head->headers, STR("connection"), STR("upgrade"));
+    head->is_keep_alive = !facts.says_close && (head->version_minor > 0 || facts.says_keep);
+    head->upgrades = head->status == 101 || facts.says_upgrade;
     bool is_interim = head->status >= 100 && head->status < 200;
     if (p->side == H1_RESPONSES &&
         (p->response_to_head || is_interim || head->status == 204 || head->status == 304))
