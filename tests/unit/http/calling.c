@@ -82,7 +82,7 @@ YIELDS void part_from(struct upstream *upstream)
 {
     http_pool_purge(0);
     upstream_stop(upstream);
-    while (upstream->open > 0)
+    while (upstream->coming > 0 || upstream->open > 0)
         settle();
     upstream_fini(upstream);
 }

@@ -30,6 +30,7 @@ static void served_main(void *arg)
     struct arrival arrival = *(struct arrival *)arg;
     free(arg);
     struct upstream *upstream = arrival.upstream;
+    upstream->coming--;
     struct served served = {.upstream = upstream, .index = upstream->accepted++};
     if (io_open(&served.io, arrival.fd) < 0)
         return;
@@ -45,7 +46,9 @@ static void serve(int fd, void *ctx)
 {
     struct arrival *arrival = malloc(sizeof(*arrival));
     *arrival = (struct arrival){ctx, fd};
+    arrival->upstream->coming++;
     if (task_spawn(RUN_NORMAL, "upstream", served_main, arrival) == NULL) {
+        arrival->upstream->coming--;
         free(arrival);
         close(fd);
     }

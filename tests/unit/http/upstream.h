@@ -40,6 +40,7 @@ struct upstream {
     struct tls_context *tls;
     unsigned accepted; /* connections ever */
     unsigned open;     /* connections now */
+    unsigned coming;   /* connections whose task has not begun */
     struct buf log;    /* all requests one after the other */
     unsigned ended_by; /* enum err_code that the last upstream_read failed with */
     struct listener *listener;
