@@ -52,7 +52,7 @@ YIELDS static int read_whole(struct exchange *ex, struct buf *kept, struct str *
     for (int i = 0; i < pieces.count; i++)
         buf_add(kept, v[i].iov_base, v[i].iov_len);
     if (!pieces.is_last)
-        r = http_call_collect(&ex->call, ex->settings->response_bytes, kept);
+        r = http_call_collect(&ex->call, ex->settings->response_bytes - pieces.bytes, kept);
     if (r == 0 && !buf_ok(kept))
         r = err_set(ERR_NOMEM, FAULT_GATEWAY, "no memory for the answer");
     *body = buf_str(kept);

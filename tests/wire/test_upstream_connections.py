@@ -36,6 +36,8 @@ def test_streams_and_errors_leave_the_connection_usable(make_weir, upstream):
     weir = single(make_weir, upstream)
     for _ in range(4):
         weir.chat(CHAT | {"stream": True})
+        # [DONE] ends a stream for the client, the upstream's last chunk comes a moment later.
+        wait_until(lambda: weir.metric("weir_upstream_connections", state="idle") == 1)
     assert upstream.connections == 1
 
 

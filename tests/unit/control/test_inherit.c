@@ -27,7 +27,8 @@ static int listen_on(const char *text, struct net_addr *bound)
 
 static void set_fds(const struct buf *text)
 {
-    char *z = strndup(text->ptr, text->len);
+    char *z = calloc(1, text->len + 1);
+    memcpy(z, text->ptr, text->len);
     setenv("WEIR_LISTEN_FDS", z, 1);
     free(z);
 }
