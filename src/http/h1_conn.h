@@ -15,7 +15,7 @@
 #include "rt/io.h"
 
 /* How the body of the answer is framed. */
-enum answer_framing { ANSWER_NONE, ANSWER_LENGTH, ANSWER_CHUNKED, ANSWER_UNTIL_CLOSE };
+enum answer_framing { ANSWER_LENGTH, ANSWER_CHUNKED, ANSWER_UNTIL_CLOSE };
 
 struct h1_conn {
     struct io io;

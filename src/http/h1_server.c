@@ -179,8 +179,10 @@ YIELDS static bool finish_request(struct h1_conn *conn)
         conn->resets = true;
     if (r->is_complete && !conn->closes && !has_left && h1_request_drain(conn))
         return true;
-    /* A client that said it would send nothing more has nothing that could cross our end. */
-    conn->lingers = r->is_complete && (conn->head.is_keep_alive || !conn->body_done);
+    /* A client that said it would send nothing more has nothing that could cross our end; but where
+     * that end is the answer's, it must arrive (over TLS it is a record of its own). */
+    conn->lingers = r->is_complete && (conn->head.is_keep_alive || !conn->body_done ||
+                                       conn->framing == ANSWER_UNTIL_CLOSE);
     return false;
 }
 

@@ -14,8 +14,8 @@ YIELDS int http_request_collect(struct http_request *r, uint64_t limit, int64_t 
     return r->ops->collect(r, limit, deadline_ns, out);
 }
 
-int http_response_start(struct http_request *r, unsigned status,
-                        const struct http_headers *headers, int64_t content_length)
+int http_response_start(struct http_request *r, unsigned status, const struct http_headers *headers,
+                        int64_t content_length)
 {
     return r->ops->start(r, status, headers, content_length);
 }
@@ -37,8 +37,8 @@ void http_response_abort(struct http_request *r)
     r->ops->abort(r);
 }
 
-YIELDS int http_respond(struct http_request *r, unsigned status,
-                        const struct http_headers *headers, struct str body)
+YIELDS int http_respond(struct http_request *r, unsigned status, const struct http_headers *headers,
+                        struct str body)
 {
     int result = http_response_start(r, status, headers, (int64_t)body.len);
     if (result < 0)

@@ -45,15 +45,15 @@ struct http_request {
     struct str query;     /* after '?', or empty */
     struct str authority; /* Host or :authority */
     struct http_headers headers;
-    int64_t content_length;   /* as sent; -1 unknown (chunked), 0 no body */
+    int64_t content_length; /* as sent; -1 unknown (chunked), 0 no body */
     struct net_addr peer;
     bool is_tls;
     unsigned version_major, version_minor;
-    int64_t start_ns;      /* when the first byte of the request was read (clock_mono_ns) */
+    int64_t start_ns; /* when the first byte of the request was read (clock_mono_ns) */
     /* Filled in as the answer goes out. */
-    unsigned status;       /* 0 until started */
-    bool head_sent;        /* bytes of the head have left */
-    bool is_complete;      /* the answer was ended in order */
+    unsigned status;  /* 0 until started */
+    bool head_sent;   /* bytes of the head have left */
+    bool is_complete; /* the answer was ended in order */
     uint64_t body_bytes_in, body_bytes_out;
 };
 
@@ -66,8 +66,10 @@ YIELDS int http_request_read(struct http_request *r, struct http_pieces *pieces,
                              int64_t deadline_ns);
 /*
  * The whole decoded body appended to *out (with a known length it is read straight into place).
- * -ERR_LIMIT past `limit` bytes (decoded; the server then drains what is left, or closes), -ERR_INVALID for broken gzip/br/zstd, or an unknown Content-Encoding
- * (err message says which are known).
+ * -ERR_LIMIT past `limit` bytes (decoded); -ERR_INVALID for broken gzip/br/zstd or an unknown
+ * Content-Encoding (the message says which are known); -ERR_PROTOCOL for broken framing,
+ * -ERR_TIMEOUT, -ERR_RESET. An answer can follow each of them; the rest of the body is read away,
+ * or the connection ends with the answer.
  */
 YIELDS int http_request_collect(struct http_request *r, uint64_t limit, int64_t deadline_ns,
                                 struct buf *out);
@@ -76,12 +78,14 @@ YIELDS int http_request_collect(struct http_request *r, uint64_t limit, int64_t 
  * Begins the answer. The head is kept back until the first body bytes, the end or a flush, so that
  * they leave in one write. content_length -1: as long as it gets (chunked, or close on 1.0).
  * The server adds Date and framing and drops what is hop-by-hop in `headers` (not copied: must
- * live until the head has left).
+ * live until the head has left). -ERR_INVALID for what is no final status.
  */
-int http_response_start(struct http_request *r, unsigned status,
-                        const struct http_headers *headers, int64_t content_length);
+int http_response_start(struct http_request *r, unsigned status, const struct http_headers *headers,
+                        int64_t content_length);
 /* Body bytes, in one write with the head if that waits still. is_last ends the answer in the same
- * write. iov is used up. With count 0 and !is_last: sends the head now. */
+ * write. iov is used up. With count 0 and !is_last: sends the head now. -ERR_INVALID for more than
+ * the Content-Length, -ERR_TIMEOUT when the client takes nothing for write_timeout_ns (the deadline
+ * is for versions with a flow control of their own), -ERR_RESET, -ERR_CANCELED. */
 YIELDS int http_response_write(struct http_request *r, struct iovec *iov, int count, bool is_last,
                                int64_t deadline_ns);
 /* Ends the answer, with trailers or NULL. */
@@ -90,8 +94,8 @@ YIELDS int http_response_end(struct http_request *r, const struct http_headers *
 /* The answer cannot be completed: the client must see it cut (no last chunk, connection closed). */
 void http_response_abort(struct http_request *r);
 /* Whole answer at once. */
-YIELDS int http_respond(struct http_request *r, unsigned status,
-                        const struct http_headers *headers, struct str body);
+YIELDS int http_respond(struct http_request *r, unsigned status, const struct http_headers *headers,
+                        struct str body);
 
 /* While set, the client's hang-up cancels `task` (ERR_RESET); NULL ends it and forgets. */
 void http_request_watch_hangup(struct http_request *r, struct task *task);
@@ -115,8 +119,8 @@ struct http_server_settings {
 void http_serve(int fd, const struct net_addr *peer, struct tls_context *tls,
                 const struct http_server_settings *settings, http_handler_fn *handler, void *ctx);
 
-/* This thread's connections: idle ones close now, busy ones after their answer (which says
- * Connection: close). */
+/* This thread's connections, from now on: busy ones close after their answer (which says
+ * Connection: close), idle ones within half a second unless a request was on its way. */
 void http_server_drain(void);
 /* Cancels the tasks that still serve a request (ERR_CANCELED); handlers say their last words. */
 void http_server_cancel_all(void);
