@@ -28,6 +28,7 @@ struct relay {
     bool has_begun;      /* the head and a first event were sent, or are about to be */
     bool is_over;        /* nothing more will be sent */
     bool client_failed;  /* a write to the client failed */
+    bool owes_lf;        /* the last event came without the LF of its last CRLF */
     int64_t content_ns;  /* when content last came */
     int64_t finished_ns; /* when the last finish reason came; 0 = not yet */
     /* What this read sends, in order: `copied`, then `run`, which lies in the read buffer. */
@@ -137,6 +138,7 @@ YIELDS static int take_event(struct relay *relay, const struct stream_event *eve
         note_content(relay, now_ns);
     if (event->kind == STREAM_USAGE_ONLY && ex->strips_usage)
         return 0;
+    relay->owes_lf = str_ends(event->raw, STR("\r\n\r"));
     send_later(relay, event->raw, lies_in(event->raw, source));
     if (event->kind != STREAM_COMMENT && !relay->has_begun)
         return start_answer(relay);
@@ -270,6 +272,8 @@ YIELDS static int end_on_done(struct relay *relay)
 {
     struct exchange *ex = relay->ex;
     struct http_pieces pieces = {.v = pieces_v};
+    if (relay->owes_lf)
+        send_later(relay, STR("\n"), false);
     int r = send_now(relay, true);
     if (r < 0)
         return r;
