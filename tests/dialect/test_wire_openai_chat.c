@@ -118,6 +118,16 @@ static struct total read_in_two(struct str stream, size_t cut)
     return total;
 }
 
+/* Member by member: the bytes between and behind the members say nothing. */
+static bool are_same(const struct total *a, const struct total *b)
+{
+    const size_t usage_bytes = offsetof(struct token_usage, is_partial) + sizeof(bool);
+    return memcmp(&a->usage, &b->usage, usage_bytes) == 0 && a->events == b->events &&
+           a->seen == b->seen && a->finished == b->finished && a->raw_bytes == b->raw_bytes &&
+           a->has_usage == b->has_usage && a->is_done == b->is_done &&
+           a->is_broken == b->is_broken && memcmp(a->kinds, b->kinds, sizeof(a->kinds)) == 0;
+}
+
 static void check_meaning(const struct recording *rec, const struct total *whole)
 {
     if (whole->raw_bytes != rec->body.len)
@@ -147,7 +157,7 @@ static void check_stream(const struct recording *rec, void *ctx)
     for (size_t i = 0; i < cuts; i++) {
         size_t cut = is_everywhere ? i : i * rec->body.len / SAMPLED_CUTS;
         struct total t = read_in_two(rec->body, cut);
-        if (memcmp(&t, &whole, sizeof(t)) != 0)
+        if (!are_same(&t, &whole))
             fail_msg("%s differs when cut at %zu", rec->path, cut);
     }
     (*checked)++;
