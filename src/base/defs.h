@@ -23,16 +23,16 @@
 #define MAX(a, b) ((a) > (b) ? (a) : (b))
 
 /* The struct of `type` whose member `member` is at `ptr`. */
-#define CONTAINER_OF(ptr, type, member) ((type *)(void *)((char *)(ptr) - offsetof(type, member)))
+#define CONTAINER_OF(ptr, type, member) ((type *)(void *)((char *)(ptr)-offsetof(type, member)))
 
 /* Reports the failed expression with its place and aborts. Never returns. */
 NORETURN void check_failed(const char *expr, const char *file, int line);
 
 /* Stays on in release: a state that would corrupt what follows must stop the process. */
-#define CHECK(expr)                                    \
-    do {                                               \
-        if (UNLIKELY(!(expr)))                         \
-            check_failed(#expr, __FILE__, __LINE__);   \
+#define CHECK(expr)                                  \
+    do {                                             \
+        if (UNLIKELY(!(expr)))                       \
+            check_failed(#expr, __FILE__, __LINE__); \
     } while (0)
 
 /* A struct whose first member is `uint32_t magic` is checked at each entry point. */

@@ -68,11 +68,21 @@ void err_clear(void)
 const char *err_name(int code)
 {
     static const char *const names[ERR_CODE_COUNT] = {
-        [ERR_NONE] = "ok",           [ERR_NOMEM] = "no_memory", [ERR_TIMEOUT] = "timeout",
-        [ERR_CANCELED] = "canceled", [ERR_CLOSED] = "closed",   [ERR_RESET] = "reset",
-        [ERR_IO] = "io",             [ERR_PROTOCOL] = "protocol", [ERR_LIMIT] = "limit",
-        [ERR_DNS] = "dns",           [ERR_CONNECT] = "connect", [ERR_TLS] = "tls",
-        [ERR_FORBIDDEN] = "forbidden_address", [ERR_INVALID] = "invalid", [ERR_BUSY] = "busy",
+        [ERR_NONE] = "ok",
+        [ERR_NOMEM] = "no_memory",
+        [ERR_TIMEOUT] = "timeout",
+        [ERR_CANCELED] = "canceled",
+        [ERR_CLOSED] = "closed",
+        [ERR_RESET] = "reset",
+        [ERR_IO] = "io",
+        [ERR_PROTOCOL] = "protocol",
+        [ERR_LIMIT] = "limit",
+        [ERR_DNS] = "dns",
+        [ERR_CONNECT] = "connect",
+        [ERR_TLS] = "tls",
+        [ERR_FORBIDDEN] = "forbidden_address",
+        [ERR_INVALID] = "invalid",
+        [ERR_BUSY] = "busy",
     };
     if (code < 0)
         code = -code;

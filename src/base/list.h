@@ -70,7 +70,7 @@ static inline void list_splice(struct list *to, struct list *from)
     list_init(from);
 }
 
-#define LIST_FOR_EACH(node, head)                                                       \
+#define LIST_FOR_EACH(node, head)                                                     \
     for (struct list *node = (head)->next, *node##_next = node->next; node != (head); \
          node = node##_next, node##_next = node->next)
 

@@ -23,7 +23,10 @@ struct str {
 
 #define STR(literal) ((struct str){("" literal), sizeof(literal) - 1})
 /* The same for static initialisers, where a compound literal is not a constant. */
-#define STR_INIT(literal) {("" literal), sizeof(literal) - 1}
+#define STR_INIT(literal)                 \
+    {                                     \
+        ("" literal), sizeof(literal) - 1 \
+    }
 #define STR_EMPTY ((struct str){NULL, 0})
 /* For printf: printf("%.*s", STR_ARG(s)). Strings over 2 GiB never get that far. */
 #define STR_ARG(s) (int)(s).len, (s).ptr

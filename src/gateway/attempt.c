@@ -53,7 +53,8 @@ static void set_timeouts(struct exchange *ex)
 
 YIELDS static int call_upstream(struct exchange *ex, const struct http_call_request *request)
 {
-    int r = http_call_start(&ex->call, ex->head_arena, &ex->upstream->origin, request, &ex->timeouts);
+    int r =
+        http_call_start(&ex->call, ex->head_arena, &ex->upstream->origin, request, &ex->timeouts);
     ex->has_call = true;
     return r < 0 ? r : http_call_head(&ex->call);
 }
@@ -69,8 +70,8 @@ YIELDS int exchange_attempt(struct exchange *ex)
         .body = body,
     };
     if (ex->body.len > 0)
-        request.body_count = json_splice_iov(buf_str(&ex->body), ex->edits, ex->edit_count, body,
-                                             ARRAY_LEN(body));
+        request.body_count =
+            json_splice_iov(buf_str(&ex->body), ex->edits, ex->edit_count, body, ARRAY_LEN(body));
     for (int i = 0; i < request.body_count; i++)
         request.body_bytes += body[i].iov_len;
     if (request.target.ptr == NULL ||

@@ -35,7 +35,8 @@ void exchange_add_own_headers(struct exchange *ex)
     if (rec->route.len > 0)
         exchange_answer_header(ex, STR("x-weir-route"), rec->route);
     if (rec->attempts > 0)
-        exchange_answer_header(ex, STR("x-weir-attempts"), arena_u64(ex->head_arena, rec->attempts));
+        exchange_answer_header(ex, STR("x-weir-attempts"),
+                               arena_u64(ex->head_arena, rec->attempts));
     if (rec->is_simulated)
         exchange_answer_header(ex, STR("x-weir-simulated"), STR("true"));
     exchange_wait_begins(ex); /* what follows is the client's time */
@@ -60,8 +61,7 @@ YIELDS static int identify(struct exchange *ex)
 {
     struct http_request *http = ex->http;
     struct str allow;
-    ex->operation =
-        operation_find(http->method, http->path, &ex->path_tail, &allow, ex->arena);
+    ex->operation = operation_find(http->method, http->path, &ex->path_tail, &allow, ex->arena);
     if (ex->operation != NULL) {
         ex->record.operation = str_c(ex->operation->name);
         ex->record.dialect = str_c(ex->operation->dialect);

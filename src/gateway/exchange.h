@@ -26,15 +26,15 @@ struct exchange {
     struct thread_snapshot *ts;
     const struct settings *settings;
     const struct operation *operation;
-    struct str path_tail; /* what a path pattern's '*' stands for */
+    struct str path_tail;          /* what a path pattern's '*' stands for */
     const struct virtual_key *key; /* NULL = open */
 
-    struct buf body;      /* as the client sent it, decoded; given back when no attempt needs it */
+    struct buf body; /* as the client sent it, decoded; given back when no attempt needs it */
     struct openai_request scanned;
-    struct str asked;     /* model as asked for, unescaped */
+    struct str asked; /* model as asked for, unescaped */
     struct plan_target target;
     const struct upstream *upstream;
-    struct str upstream_path; /* and query; may hold a credential: never logged */
+    struct str upstream_path;  /* and query; may hold a credential: never logged */
     struct json_edit edits[4]; /* what is spliced into the body */
     unsigned edit_count;
     bool strips_usage; /* the usage chunk was asked for by us and is not for the client */
@@ -47,9 +47,9 @@ struct exchange {
     struct http_timeouts timeouts;
     struct http_headers answer; /* headers of the answer to the client */
 
-    int64_t start_ns;     /* = http->start_ns */
-    int64_t since_ns;     /* when the last wait for a peer ended; 0 while one is on */
-    int64_t own_ns;       /* time spent in here before that */
+    int64_t start_ns; /* = http->start_ns */
+    int64_t since_ns; /* when the last wait for a peer ended; 0 while one is on */
+    int64_t own_ns;   /* time spent in here before that */
     struct request_record record;
     char request_id[REQUEST_ID_LEN];
 };

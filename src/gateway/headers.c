@@ -2,17 +2,19 @@
 
 /* A name that ends with '*' is a prefix. */
 static const struct str to_upstream[] = {
-    STR_INIT("accept"),          STR_INIT("content-type"),   STR_INIT("user-agent"),
-    STR_INIT("openai-beta"),     STR_INIT("x-stainless-*"),  STR_INIT("idempotency-key"),
-    STR_INIT("traceparent"),     STR_INIT("tracestate"),     STR_INIT("x-request-id"),
-    STR_INIT("http-referer"),    STR_INIT("x-title"),        STR_INIT("x-client-request-id"),
+    STR_INIT("accept"),       STR_INIT("content-type"),  STR_INIT("user-agent"),
+    STR_INIT("openai-beta"),  STR_INIT("x-stainless-*"), STR_INIT("idempotency-key"),
+    STR_INIT("traceparent"),  STR_INIT("tracestate"),    STR_INIT("x-request-id"),
+    STR_INIT("http-referer"), STR_INIT("x-title"),       STR_INIT("x-client-request-id"),
 };
 
 static const struct str not_to_client[] = {
-    STR_INIT("server"),        STR_INIT("date"),           STR_INIT("content-length"),
-    STR_INIT("set-cookie"),    STR_INIT("alt-svc"),        STR_INIT("strict-transport-security"),
-    STR_INIT("expect-ct"),     STR_INIT("nel"),            STR_INIT("report-to"),
-    STR_INIT("x-weir-*"),      STR_INIT("access-control-*"),
+    STR_INIT("server"),           STR_INIT("date"),
+    STR_INIT("content-length"),   STR_INIT("set-cookie"),
+    STR_INIT("alt-svc"),          STR_INIT("strict-transport-security"),
+    STR_INIT("expect-ct"),        STR_INIT("nel"),
+    STR_INIT("report-to"),        STR_INIT("x-weir-*"),
+    STR_INIT("access-control-*"),
 };
 
 static bool rule_matches(struct str rule, struct str name)

@@ -149,8 +149,8 @@ YIELDS static int prepare(struct exchange *ex)
         is_ok = add_edit(ex, usage);
         ex->strips_usage = true;
     }
-    ex->upstream_path = upstream_target(ex->upstream, ex->head_arena, ex->operation->upstream,
-                                        ex->target.model);
+    ex->upstream_path =
+        upstream_target(ex->upstream, ex->head_arena, ex->operation->upstream, ex->target.model);
     if (is_ok && ex->upstream_path.ptr != NULL)
         return 0;
     refuse(ex, REFUSE_NO_MEMORY, STR_EMPTY, "The gateway is out of memory; try again.");

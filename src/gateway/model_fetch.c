@@ -82,8 +82,8 @@ static void fetch_main(void *arg)
         log_event(LOG_WARN, "models", "no model list from %.*s: %s",
                   STR_ARG(ts->upstreams[f->provider].provider->name), err_slot()->message);
     }
-    list->fresh_until_ns = clock_add_ns(
-        clock_mono_ns(), (r == 0 ? FRESH_SECONDS : RETRY_SECONDS) * NS_PER_SEC);
+    list->fresh_until_ns =
+        clock_add_ns(clock_mono_ns(), (r == 0 ? FRESH_SECONDS : RETRY_SECONDS) * NS_PER_SEC);
     arena_free(arena);
     f->task = NULL;
     if (--all->left == 0)

@@ -35,8 +35,8 @@ static bool method_matches(const struct operation *op, enum http_method method)
     return op->method == method || (op->method == METHOD_GET && method == METHOD_HEAD);
 }
 
-const struct operation *operation_find(enum http_method method, struct str path,
-                                       struct str *tail, struct str *allow, struct arena *arena)
+const struct operation *operation_find(enum http_method method, struct str path, struct str *tail,
+                                       struct str *allow, struct arena *arena)
 {
     *allow = STR_EMPTY;
     for (size_t i = 0; i < ARRAY_LEN(operations); i++) {

@@ -14,7 +14,7 @@ struct operation {
     const char *name;    /* for metrics and logs: "chat", ... */
     const char *dialect; /* the client's */
     enum http_method method;
-    const char *path;    /* a last '*' stands for one or more segments */
+    const char *path; /* a last '*' stands for one or more segments */
     bool needs_key;
     enum provider_operation upstream;
     operation_fn *run;
@@ -22,8 +22,7 @@ struct operation {
 
 /* *tail gets what '*' matched. NULL when nothing fits; then *allow lists the methods of the path
  * ("GET, POST"), empty when the path itself is unknown. */
-const struct operation *operation_find(enum http_method method, struct str path,
-                                       struct str *tail, struct str *allow,
-                                       struct arena *arena);
+const struct operation *operation_find(enum http_method method, struct str path, struct str *tail,
+                                       struct str *allow, struct arena *arena);
 
 #endif

@@ -17,8 +17,7 @@ static const struct refusal_row rows[REFUSAL_COUNT] = {
     [REFUSE_DIALECT] = {400, "invalid_request_error", "dialect_not_supported", "client_error"},
     [REFUSE_BODY] = {400, "invalid_request_error", "invalid_body", "client_error"},
     [REFUSE_BODY_TOO_LARGE] = {413, "invalid_request_error", "body_too_large", "client_error"},
-    [REFUSE_BODY_ENCODING] = {415, "invalid_request_error", "bad_content_encoding",
-                              "client_error"},
+    [REFUSE_BODY_ENCODING] = {415, "invalid_request_error", "bad_content_encoding", "client_error"},
     [REFUSE_BODY_TIMEOUT] = {408, "invalid_request_error", "body_timeout", "client_error"},
     [REFUSE_NO_MEMORY] = {503, "server_error", "overloaded", "gateway_error"},
     [REFUSE_DRAINING] = {503, "server_error", "shutting_down", "gateway_error"},
@@ -78,8 +77,8 @@ YIELDS static void answer(struct exchange *ex, unsigned status, struct str body)
     http_respond(ex->http, status, &ex->answer, body);
 }
 
-YIELDS void refuse(struct exchange *ex, enum refusal refusal, struct str param,
-                   const char *format, ...)
+YIELDS void refuse(struct exchange *ex, enum refusal refusal, struct str param, const char *format,
+                   ...)
 {
     const struct refusal_row *row = refusal_row(refusal);
     va_list args;

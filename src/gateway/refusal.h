@@ -16,8 +16,8 @@ struct arena;
 struct exchange;
 
 enum refusal {
-    REFUSE_PATH,           /* no such endpoint */
-    REFUSE_METHOD,         /* the endpoint has other methods */
+    REFUSE_PATH,   /* no such endpoint */
+    REFUSE_METHOD, /* the endpoint has other methods */
     REFUSE_KEY_MISSING,
     REFUSE_KEY_UNKNOWN,
     REFUSE_KEY_EXPIRED,
@@ -25,14 +25,14 @@ enum refusal {
     REFUSE_MODEL_FORBIDDEN, /* the key may not use it */
     REFUSE_MODEL_UNKNOWN,
     REFUSE_MODEL_AMBIGUOUS,
-    REFUSE_OPERATION,      /* the provider does not offer this operation */
-    REFUSE_DIALECT,        /* the provider speaks another dialect */
-    REFUSE_BODY,           /* not the JSON that is asked for */
+    REFUSE_OPERATION, /* the provider does not offer this operation */
+    REFUSE_DIALECT,   /* the provider speaks another dialect */
+    REFUSE_BODY,      /* not the JSON that is asked for */
     REFUSE_BODY_TOO_LARGE,
-    REFUSE_BODY_ENCODING,  /* Content-Encoding unknown or broken */
+    REFUSE_BODY_ENCODING, /* Content-Encoding unknown or broken */
     REFUSE_BODY_TIMEOUT,
     REFUSE_NO_MEMORY,
-    REFUSE_DRAINING,       /* cut off by a shutdown */
+    REFUSE_DRAINING, /* cut off by a shutdown */
     REFUSE_UPSTREAM_CONNECT,
     REFUSE_UPSTREAM_FORBIDDEN, /* the dial guard */
     REFUSE_UPSTREAM_TLS,
@@ -46,8 +46,8 @@ enum refusal {
 
 struct refusal_row {
     unsigned status;
-    const char *type; /* OpenAI's error.type */
-    const char *code; /* error.code: stable, for programs */
+    const char *type;    /* OpenAI's error.type */
+    const char *code;    /* error.code: stable, for programs */
     const char *outcome; /* of the record */
 };
 const struct refusal_row *refusal_row(enum refusal refusal);
@@ -56,8 +56,8 @@ const struct refusal_row *refusal_row(enum refusal refusal);
  * Answers with the refusal and notes it in the exchange's record. `param` names the field that is
  * to be mended, or is empty. Once the head is sent it only notes it.
  */
-YIELDS void refuse(struct exchange *ex, enum refusal refusal, struct str param,
-                   const char *format, ...) PRINTF_LIKE(4, 5);
+YIELDS void refuse(struct exchange *ex, enum refusal refusal, struct str param, const char *format,
+                   ...) PRINTF_LIKE(4, 5);
 /* The same for a refusal whose status is told by somebody else (an error inside a 200). */
 YIELDS void refuse_with_status(struct exchange *ex, unsigned status, enum refusal refusal,
                                struct str body);

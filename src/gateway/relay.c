@@ -69,7 +69,8 @@ YIELDS static void send_whole(struct exchange *ex, unsigned status, struct str b
     http_respond(ex->http, status, &ex->answer, body);
 }
 
-/* An error page that is no JSON says nothing to an SDK: its status is kept, its words are quoted. */
+/* An error page that is no JSON says nothing to an SDK: its status is kept, its words are quoted.
+ */
 YIELDS static void send_foreign_error(struct exchange *ex, unsigned status, struct str body)
 {
     struct buf json = BUF_INIT;
@@ -92,7 +93,8 @@ struct str relay_error_class(struct exchange *ex, const struct openai_error *err
 }
 
 /* What the provider's status means for the record: whose fault it was. */
-static void note_error_status(struct exchange *ex, unsigned status, const struct openai_error *error)
+static void note_error_status(struct exchange *ex, unsigned status,
+                              const struct openai_error *error)
 {
     bool is_client = status == 400 || status == 404 || status == 413 || status == 422;
     ex->record.outcome = is_client ? STR("client_error") : STR("upstream_error");

@@ -17,8 +17,8 @@
  * connection waits for it, so it is short. */
 #define UPSTREAM_END_NS (100 * NS_PER_MS)
 
-/* One list for the whole thread, not a kilobyte on the stack of each waiting stream: pieces last until
- * the next wait anyway. */
+/* One list for the whole thread, not a kilobyte on the stack of each waiting stream: pieces last
+ * until the next wait anyway. */
 static _Thread_local struct iovec pieces_v[HTTP_PIECES_MAX];
 
 struct relay {
@@ -253,8 +253,7 @@ static int64_t next_deadline(const struct relay *relay, int64_t now_ns)
 /* Nothing came by the deadline. 1 = the stream is over, 0 = go on. */
 YIELDS static int on_silence(struct relay *relay, int64_t now_ns)
 {
-    if (relay->finished_ns != 0 &&
-        now_ns >= relay->finished_ns + DONE_GRACE_NS) {
+    if (relay->finished_ns != 0 && now_ns >= relay->finished_ns + DONE_GRACE_NS) {
         int r = end_in_order(relay, now_ns);
         return r < 0 ? r : 1;
     }

@@ -56,15 +56,15 @@ struct settings {
     struct alias_settings *aliases;
     unsigned alias_count;
     struct http_limits limits;
-    uint32_t json_depth;       /* default 128 */
-    uint64_t response_bytes;   /* largest buffered (non-stream) upstream answer; default 64 MiB */
-    uint64_t event_bytes;      /* largest event of a stream; default 16 MiB */
+    uint32_t json_depth;     /* default 128 */
+    uint64_t response_bytes; /* largest buffered (non-stream) upstream answer; default 64 MiB */
+    uint64_t event_bytes;    /* largest event of a stream; default 16 MiB */
     struct timeout_settings timeouts;
     struct http_pool_settings pool;
-    const char *access_log;    /* path, "stdout", or NULL = off */
+    const char *access_log; /* path, "stdout", or NULL = off */
     enum log_level log_level;
-    uint32_t metrics_series;   /* cap of label sets; default 2000 */
-    bool metrics_need_key;     /* default false on loopback */
+    uint32_t metrics_series; /* cap of label sets; default 2000 */
+    bool metrics_need_key;   /* default false on loopback */
 };
 
 void settings_free(struct settings *settings);

@@ -92,8 +92,7 @@ static int build_keys(struct snapshot *s)
         return 0;
     }
     if (second < set->key_count)
-        return err_set(ERR_INVALID, FAULT_GATEWAY,
-                       "keys: '%.*s' has the same key as another entry",
+        return err_set(ERR_INVALID, FAULT_GATEWAY, "keys: '%.*s' has the same key as another entry",
                        STR_ARG(set->keys[second].name));
     return err_set(ERR_NOMEM, FAULT_GATEWAY, "no memory for the key table");
 }
@@ -160,8 +159,8 @@ static struct thread_snapshot *thread_snapshot_new(struct snapshot *shared)
         arena_free(arena);
         return NULL;
     }
-    *ts = (struct thread_snapshot){.shared = shared, .arena = arena, .upstreams = upstreams,
-                                   .model_lists = lists};
+    *ts = (struct thread_snapshot){
+        .shared = shared, .arena = arena, .upstreams = upstreams, .model_lists = lists};
     snapshot_ref(shared);
     for (unsigned i = 0; i < set->provider_count; i++) {
         if (upstream_init(&upstreams[i], arena, &set->providers[i], shared->generation) < 0) {

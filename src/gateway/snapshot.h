@@ -31,8 +31,8 @@ struct model_list {
 struct thread_snapshot {
     struct snapshot *shared;
     struct arena *arena;
-    struct upstream *upstreams;      /* one a provider, same order */
-    struct model_list *model_lists;  /* the same */
+    struct upstream *upstreams;     /* one a provider, same order */
+    struct model_list *model_lists; /* the same */
     unsigned holds;
     bool is_retired;
 };

@@ -48,8 +48,8 @@ static struct str host_header(const struct provider *p, struct arena *arena)
     return arena_printf(arena, "%.*s:%u", STR_ARG(host), (unsigned)p->url_port);
 }
 
-int upstream_init(struct upstream *upstream, struct arena *arena,
-                  const struct provider *provider, uint64_t generation)
+int upstream_init(struct upstream *upstream, struct arena *arena, const struct provider *provider,
+                  uint64_t generation)
 {
     *upstream = (struct upstream){.provider = provider};
     struct http_origin *origin = &upstream->origin;
@@ -108,8 +108,8 @@ struct str upstream_target(const struct upstream *upstream, struct arena *arena,
     }
     if (p->auth == AUTH_QUERY && p->api_key.len > 0) {
         bool has_query = str_index(path, '?') >= 0;
-        parts[count++] = arena_printf(arena, "%c%.*s=", has_query ? '&' : '?',
-                                      STR_ARG(p->auth_header));
+        parts[count++] =
+            arena_printf(arena, "%c%.*s=", has_query ? '&' : '?', STR_ARG(p->auth_header));
         parts[count++] = percent_encode(arena, p->api_key);
     }
     for (size_t i = 0; i < count; i++) {

@@ -18,8 +18,8 @@ struct upstream {
     struct http_headers headers; /* credential and the row's own headers */
 };
 
-int upstream_init(struct upstream *upstream, struct arena *arena,
-                  const struct provider *provider, uint64_t generation);
+int upstream_init(struct upstream *upstream, struct arena *arena, const struct provider *provider,
+                  uint64_t generation);
 void upstream_fini(struct upstream *upstream);
 
 /*

@@ -16,7 +16,8 @@ enum { KEY_HASH_BYTES = 32 };
 struct virtual_key {
     struct str name; /* for people, logs and metrics */
     uint8_t sha256[KEY_HASH_BYTES];
-    struct str *models; /* globs over what the client asks for and over provider/model; none = all */
+    struct str
+        *models; /* globs over what the client asks for and over provider/model; none = all */
     unsigned model_count;
     int64_t expires_wall_ns; /* 0 = never */
     bool is_disabled;

@@ -44,8 +44,7 @@ struct str http_headers_get(const struct http_headers *headers, struct str name)
 /* How often the name occurs. */
 unsigned http_headers_count(const struct http_headers *headers, struct str name);
 /* True when one of the comma-separated items of any such header equals `token` (no case). */
-bool http_headers_has_token(const struct http_headers *headers, struct str name,
-                            struct str token);
+bool http_headers_has_token(const struct http_headers *headers, struct str name, struct str token);
 /* True for what belongs to one hop only (RFC 9110 section 7.6.1): Connection, Keep-Alive,
  * Proxy-*, TE, Trailer, Transfer-Encoding, Upgrade, and what `headers` names in Connection. */
 bool http_header_is_hop_by_hop(const struct http_headers *headers, struct str name);
@@ -61,13 +60,13 @@ struct str http_reason(unsigned status);
 
 /* Bounds on what a peer may send; 0 is not "no limit". Bytes unless named otherwise. */
 struct http_limits {
-    uint32_t head_bytes;       /* request or status line and headers, default 64 KiB */
-    uint32_t target_bytes;     /* default 16 KiB */
-    uint32_t header_count;     /* default 128 */
-    uint32_t trailer_bytes;    /* default 8 KiB */
-    uint32_t chunk_ext_bytes;  /* of a whole body, default 1 KiB */
-    uint32_t pipeline_bytes;   /* read ahead of the request being served, default 64 KiB */
-    uint64_t body_bytes;       /* decoded request body, default 32 MiB */
+    uint32_t head_bytes;      /* request or status line and headers, default 64 KiB */
+    uint32_t target_bytes;    /* default 16 KiB */
+    uint32_t header_count;    /* default 128 */
+    uint32_t trailer_bytes;   /* default 8 KiB */
+    uint32_t chunk_ext_bytes; /* of a whole body, default 1 KiB */
+    uint32_t pipeline_bytes;  /* read ahead of the request being served, default 64 KiB */
+    uint64_t body_bytes;      /* decoded request body, default 32 MiB */
 };
 extern const struct http_limits http_limits_default;
 

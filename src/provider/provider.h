@@ -53,10 +53,10 @@ extern const char *const provider_stream_usage_names[STREAM_USAGE_COUNT + 1];
 
 struct provider_quirks {
     enum provider_stream_usage stream_usage;
-    bool ends_without_done;          /* its streams end without [DONE] (Perplexity) */
-    bool usage_is_cumulative;        /* every chunk carries a growing usage: the last counts */
-    bool total_includes_reasoning;   /* total_tokens > prompt + completion (xAI) */
-    struct str reasoning_field;      /* "reasoning_content", "reasoning", ... or empty */
+    bool ends_without_done;        /* its streams end without [DONE] (Perplexity) */
+    bool usage_is_cumulative;      /* every chunk carries a growing usage: the last counts */
+    bool total_includes_reasoning; /* total_tokens > prompt + completion (xAI) */
+    struct str reasoning_field;    /* "reasoning_content", "reasoning", ... or empty */
     /* Parameters the provider refuses: reported by capabilities, never dropped silently. */
     struct str *refused_params;
     unsigned refused_param_count;
@@ -66,7 +66,7 @@ struct provider {
     struct str name;  /* key in the config: [a-z0-9._-]+ */
     struct str title; /* for people */
     enum provider_dialect dialect;
-    struct str base_url; /* http(s)://host[:port][/path], no trailing slash */
+    struct str base_url;               /* http(s)://host[:port][/path], no trailing slash */
     struct str paths[OPERATION_COUNT]; /* appended to base_url's path; empty = not offered */
     enum provider_auth auth;
     struct str auth_header; /* name of the header or query parameter */
@@ -90,7 +90,7 @@ struct provider {
     bool url_is_tls;
     struct str url_host;
     uint16_t url_port;
-    struct str url_path; /* without trailing slash; may be empty */
+    struct str url_path;  /* without trailing slash; may be empty */
     bool host_is_literal; /* an address or localhost, written by the operator: may be private */
 };
 

@@ -24,7 +24,7 @@ enum stream_event_kind {
 
 struct stream_event {
     enum stream_event_kind kind;
-    struct str raw;  /* the exact bytes */
+    struct str raw; /* the exact bytes */
     struct str data;
     bool is_garbled;           /* its data is no JSON: kind is STREAM_OTHER */
     struct openai_error error; /* for STREAM_ERROR */
@@ -35,8 +35,8 @@ struct stream_observer {
     struct token_usage usage;
     bool has_usage;
     bool has_content; /* some has come */
-    bool is_done;   /* [DONE] was seen */
-    bool is_broken; /* an error event was seen */
+    bool is_done;     /* [DONE] was seen */
+    bool is_broken;   /* an error event was seen */
     uint64_t choices_seen, choices_finished;
     uint64_t events;
     uint64_t undecodable;

@@ -53,8 +53,7 @@ unsigned recordings_each(const char *const *apis, recording_fn *fn, void *ctx)
             .api = text(yyjson_obj_get(root, "api")),
             .status = (unsigned)yyjson_get_uint(yyjson_obj_get(response, "status")),
             .framing = text(yyjson_obj_get(root, "framing")),
-            .fidelity = text(
-                yyjson_obj_get(yyjson_obj_get(root, "source"), "response_fidelity")),
+            .fidelity = text(yyjson_obj_get(yyjson_obj_get(root, "source"), "response_fidelity")),
             .body = text(yyjson_obj_get(response, "body")),
             .features = yyjson_obj_get(root, "features"),
         };

@@ -16,10 +16,10 @@
  */
 
 static const char *const chat_apis[] = {
-    "openai.chat",     "openai.completions", "azure.chat",      "groq.chat",
-    "mistral.chat",    "openrouter.chat",    "deepseek.chat",   "xai.chat",
-    "zai.chat",        "together.chat",      "cerebras.chat",   "huggingface.chat",
-    "perplexity.chat", "vllm.chat",          "llamacpp.chat",   "moonshot.chat",
+    "openai.chat",     "openai.completions",  "azure.chat",          "groq.chat",
+    "mistral.chat",    "openrouter.chat",     "deepseek.chat",       "xai.chat",
+    "zai.chat",        "together.chat",       "cerebras.chat",       "huggingface.chat",
+    "perplexity.chat", "vllm.chat",           "llamacpp.chat",       "moonshot.chat",
     "alibaba.chat",    "vercel-gateway.chat", "github-copilot.chat", NULL};
 
 enum { LIMIT = 16 * 1024 * 1024, CUT_EVERYWHERE_BYTES = 24 * 1024, SAMPLED_CUTS = 300 };
@@ -36,8 +36,7 @@ static void expect_usage(const char *path, yyjson_val *usage, const struct token
 {
     if (int_at(usage, NULL, "prompt_tokens") != got->input ||
         int_at(usage, NULL, "completion_tokens") != got->output)
-        fail_msg("%s: input %lld output %lld", path, (long long)got->input,
-                 (long long)got->output);
+        fail_msg("%s: input %lld output %lld", path, (long long)got->input, (long long)got->output);
     int64_t cached = int_at(usage, "prompt_tokens_details", "cached_tokens");
     if (cached >= 0 && cached != got->cache_read)
         fail_msg("%s: cached %lld", path, (long long)got->cache_read);

@@ -3,6 +3,7 @@
 import socket
 import ssl
 import threading
+import time
 
 import pytest
 
@@ -10,7 +11,7 @@ from harness import hosts, sse
 from harness.certs import Authority
 from harness.rawhttp import Client
 from harness.upstream import chat, stream
-from harness.weir import config, provider
+from harness.weir import config, patience, provider
 
 CHAT = {"model": "up/m", "messages": []}
 
@@ -151,8 +152,10 @@ def test_C4_a_handshake_that_stalls_times_out_and_the_next_works(
                 timeouts={"tls": "300ms"},
             )
         )
+        started = time.monotonic()
         got = weir.chat(CHAT | {"model": "stuck/m"})
         assert got.status == 504 and got.error["code"] == "upstream_timeout"
+        assert 0.25 < time.monotonic() - started < 3 * patience()  # connecting had its own time
         assert weir.chat(CHAT).status == 200
 
 

@@ -29,12 +29,12 @@ static const struct {
     const char *word;
     unsigned status;
 } status_words[] = {
-    {"rate_limit", 429},       {"insufficient_quota", 429}, {"quota", 429},
-    {"too_many_requests", 429}, {"overloaded", 503},        {"unavailable", 503},
-    {"authentication", 401},   {"invalid_api_key", 401},    {"unauthorized", 401},
-    {"permission", 403},       {"not_found", 404},          {"context_length", 400},
-    {"invalid_request", 400},  {"validation", 400},         {"content_filter", 400},
-    {"timeout", 504},          {"server_error", 500},       {"internal", 500},
+    {"rate_limit", 429},        {"insufficient_quota", 429}, {"quota", 429},
+    {"too_many_requests", 429}, {"overloaded", 503},         {"unavailable", 503},
+    {"authentication", 401},    {"invalid_api_key", 401},    {"unauthorized", 401},
+    {"permission", 403},        {"not_found", 404},          {"context_length", 400},
+    {"invalid_request", 400},   {"validation", 400},         {"content_filter", 400},
+    {"timeout", 504},           {"server_error", 500},       {"internal", 500},
     {"tool_use_failed", 400},
 };
 
@@ -106,8 +106,8 @@ bool openai_error_read(struct str document, struct openai_error *error)
         else if (str_eq(key, STR("object")) && str_eq(json_string_raw(value), STR("error")))
             is_error_object = true;
     }
-    bool has_inner = inner.kind == JSON_OBJECT ||
-                     (inner.kind == JSON_STRING && json_string_raw(inner).len > 0);
+    bool has_inner =
+        inner.kind == JSON_OBJECT || (inner.kind == JSON_STRING && json_string_raw(inner).len > 0);
     if (!has_inner && !is_error_object)
         return false;
     error->raw = has_inner ? inner.text : document;

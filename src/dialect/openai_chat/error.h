@@ -4,7 +4,8 @@
  * Any thread; nothing yields.
  * The writer appends to the caller's buf; what is read points into the input.
  * Writing fails only by the buf's own flag; reading fails by returning false.
- * Source: platform.openai.com/docs/guides/error-codes and recorded answers of some thirty providers.
+ * Source: platform.openai.com/docs/guides/error-codes and recorded answers of some thirty
+ * providers.
  */
 #ifndef WEIR_DIALECT_OPENAI_CHAT_ERROR_H
 #define WEIR_DIALECT_OPENAI_CHAT_ERROR_H

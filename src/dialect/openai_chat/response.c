@@ -15,9 +15,9 @@ struct usage_field {
 static const struct usage_field usage_fields[] = {
     {NULL, "prompt_tokens", INTO(input)},
     {NULL, "completion_tokens", INTO(output)},
-    {NULL, "reasoning_tokens", INTO(reasoning)},           /* Perplexity */
-    {NULL, "prompt_cache_hit_tokens", INTO(cache_read)},   /* DeepSeek */
-    {NULL, "cached_tokens", INTO(cache_read)},             /* Moonshot */
+    {NULL, "reasoning_tokens", INTO(reasoning)},         /* Perplexity */
+    {NULL, "prompt_cache_hit_tokens", INTO(cache_read)}, /* DeepSeek */
+    {NULL, "cached_tokens", INTO(cache_read)},           /* Moonshot */
     {"prompt_tokens_details", "cached_tokens", INTO(cache_read)},
     {"prompt_tokens_details", "cache_write_tokens", INTO(cache_write_5m)}, /* OpenRouter */
     {"prompt_tokens_details", "audio_tokens", INTO(audio_input)},
@@ -60,8 +60,8 @@ void openai_usage_read(struct str object, struct token_usage *usage)
 
 /*
  * The first finish reason in the choices. Found as text, for going through the choices once more
- * costs as much as all the rest: quotes inside of strings are escaped, so these bytes can only be the
- * member itself.
+ * costs as much as all the rest: quotes inside of strings are escaped, so these bytes can only be
+ * the member itself.
  */
 static struct str find_finish_reason(struct str choices)
 {

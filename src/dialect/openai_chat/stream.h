@@ -13,7 +13,7 @@
 #include "dialect/usage.h"
 
 struct openai_chunk {
-    bool is_done;           /* [DONE] */
+    bool is_done; /* [DONE] */
     bool is_error;
     bool has_content;       /* text, reasoning, refusal, a tool call: something of the answer */
     bool has_empty_choices; /* "choices": [] */
@@ -31,8 +31,8 @@ int openai_chunk_read(struct str type, struct str data, struct openai_chunk *chu
 
 /*
  * True when an event can only be one more piece of content of choice 0: nothing in it that tells
- * usage, an error, a finish or another choice. Costs a tenth of reading it; to be asked once content
- * has come. False means: read it.
+ * usage, an error, a finish or another choice. Costs a tenth of reading it; to be asked once
+ * content has come. False means: read it.
  */
 bool openai_chunk_is_plain(struct str type, struct str data);
 

@@ -1,8 +1,9 @@
-/* What is read from requests, answers and events of the OpenAI chat dialect, and what is spliced. */
+/* What is read from requests, answers and events of the OpenAI chat dialect, and what is spliced.
+ */
+#include <cmocka.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
-#include <cmocka.h>
 
 #include "base/err.h"
 #include "dialect/openai_chat/request.h"
@@ -144,9 +145,9 @@ static struct openai_chunk chunk_of(const char *type, const char *data)
 static void test_chunks_tell_content_finish_and_usage(void **state)
 {
     (void)state;
-    struct openai_chunk c = chunk_of(
-        "", "{\"model\":\"m\",\"choices\":[{\"index\":2,\"delta\":{\"role\":\"assistant\","
-            "\"content\":\"\"},\"finish_reason\":null}],\"usage\":null}");
+    struct openai_chunk c =
+        chunk_of("", "{\"model\":\"m\",\"choices\":[{\"index\":2,\"delta\":{\"role\":\"assistant\","
+                     "\"content\":\"\"},\"finish_reason\":null}],\"usage\":null}");
     assert_false(c.has_content);
     assert_false(c.has_usage);
     assert_int_equal(c.choices_seen, 4);
@@ -217,8 +218,7 @@ static void test_errors_are_known_in_all_their_shapes(void **state)
         STR("{\"object\":\"error\",\"message\":\"bad\",\"type\":\"invalid_request_error\"}"), &e));
     assert_str(e.message, "bad");
     assert_int_equal(e.status, 400);
-    assert_true(
-        openai_error_read(STR("{\"error\":{\"message\":\"m\",\"status_code\":400}}"), &e));
+    assert_true(openai_error_read(STR("{\"error\":{\"message\":\"m\",\"status_code\":400}}"), &e));
     assert_int_equal(e.status, 400);
     assert_false(openai_error_read(STR("{\"error\":null,\"choices\":[]}"), &e));
     assert_false(openai_error_read(STR("{\"choices\":[]}"), &e));
