@@ -88,18 +88,6 @@ struct total {
     unsigned kinds[STREAM_DONE + 1];
 };
 
-/* Member by member: what lies between members is nobody's. */
-static bool is_same(const struct total *a, const struct total *b)
-{
-    const struct token_usage *u = &a->usage;
-    const struct token_usage *v = &b->usage;
-    return u->input == v->input && u->output == v->output && u->reasoning == v->reasoning &&
-           u->cache_read == v->cache_read && a->events == b->events && a->seen == b->seen &&
-           a->finished == b->finished && a->raw_bytes == b->raw_bytes &&
-           a->has_usage == b->has_usage && a->is_done == b->is_done &&
-           a->is_broken == b->is_broken && memcmp(a->kinds, b->kinds, sizeof(a->kinds)) == 0;
-}
-
 static struct total read_in_two(struct str stream, size_t cut)
 {
     struct total total;
