@@ -65,6 +65,13 @@ static int next_signal(const struct server *server)
 /* --- the end -------------------------------------------------------------------------------------
  */
 
+static void announce_drain(struct worker *worker, void *arg)
+{
+    (void)worker;
+    (void)arg;
+    http_server_announce_drain();
+}
+
 static void drain_worker(struct worker *worker, void *arg)
 {
     (void)worker;
@@ -108,6 +115,7 @@ static void drain(struct server *server, bool has_successor)
     const struct settings *settings = snapshot_settings(server->snapshot);
     bool is_urgent = false;
     gateway_set_draining(true);
+    workers_run(&server->workers, announce_drain, NULL);
     listening_stop(server->listening, &server->workers, !has_successor);
     /* Connections that one thread has accepted for another. */
     wait_for_none(server, workers_incoming, LAST_WORDS_NS, &is_urgent);

@@ -332,6 +332,11 @@ void http_serve(int fd, const struct net_addr *peer, struct tls_context *tls,
     count(&conns.stats.accepted);
 }
 
+void http_server_announce_drain(void)
+{
+    conns.is_draining = true;
+}
+
 void http_server_drain(void)
 {
     conns.is_draining = true;

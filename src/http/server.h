@@ -119,6 +119,9 @@ struct http_server_settings {
 void http_serve(int fd, const struct net_addr *peer, struct tls_context *tls,
                 const struct http_server_settings *settings, http_handler_fn *handler, void *ctx);
 
+/* From now on this thread's answers say Connection: close; to be called before listening ends, so
+ * that nobody is told to come back in between. */
+void http_server_announce_drain(void);
 /* This thread's connections, from now on: busy ones close after their answer (which says
  * Connection: close), idle ones within half a second unless a request was on its way. */
 void http_server_drain(void);

@@ -6,5 +6,5 @@ WEIR_EMBED(catalogue_bytes, "provider/catalogue.yaml");
 
 struct str catalogue_yaml(void)
 {
-    return str_n(catalogue_bytes, (size_t)(catalogue_bytes_end - catalogue_bytes));
+    return str_n(catalogue_bytes, catalogue_bytes_len);
 }

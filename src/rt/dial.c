@@ -311,6 +311,16 @@ static void mark_retry(int r)
         e->fault = FAULT_UPSTREAM;
 }
 
+/* TLS has the time between the two deadlines, counted from its own start, and no longer than until
+ * its own. */
+static int64_t own_tls_deadline(int64_t connect_deadline_ns, int64_t tls_deadline_ns)
+{
+    int64_t own_ns = tls_deadline_ns - connect_deadline_ns;
+    if (own_ns <= 0 || tls_deadline_ns == CLOCK_NEVER)
+        return tls_deadline_ns;
+    return MIN(tls_deadline_ns, clock_add_ns(clock_mono_ns(), own_ns));
+}
+
 YIELDS int dial(struct io *io, const struct dial_target *target, int64_t connect_deadline_ns,
                 int64_t tls_deadline_ns, struct dial_timing *timing)
 {
@@ -324,7 +334,8 @@ YIELDS int dial(struct io *io, const struct dial_target *target, int64_t connect
     if (r == 0 && target->tls != NULL) {
         struct str name = target->tls_host.len > 0 ? target->tls_host : target->host;
         int64_t start_ns = clock_mono_ns();
-        r = tls_connect(io, target->tls, name, tls_deadline_ns);
+        r = tls_connect(io, target->tls, name,
+                        own_tls_deadline(connect_deadline_ns, tls_deadline_ns));
         timing->tls_ns = clock_mono_ns() - start_ns;
     }
     if (r < 0) {

@@ -50,6 +50,7 @@ struct dial_timing {
  * the target. The error's retry is RETRY_YES where nothing has been said about the target that
  * another try could not change (timeouts, refused and reset connections, a failing resolver).
  * `timing` may be NULL.
+ * TLS has at most the time between the two deadlines, counted from its own start.
  */
 YIELDS int dial(struct io *io, const struct dial_target *target, int64_t connect_deadline_ns,
                 int64_t tls_deadline_ns, struct dial_timing *timing);

@@ -1,9 +1,10 @@
 /* What is read from requests, answers and events of the OpenAI chat dialect, and what is spliced.
  */
-#include <cmocka.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+
+#include <cmocka.h>
 
 #include "base/err.h"
 #include "dialect/openai_chat/request.h"

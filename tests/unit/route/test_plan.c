@@ -1,8 +1,9 @@
 /* Which target a name leads to. */
-#include <cmocka.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+
+#include <cmocka.h>
 
 #include "route/plan.h"
 
