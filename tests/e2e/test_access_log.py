@@ -130,7 +130,8 @@ def test_L3_a_sink_that_nobody_reads_costs_nothing_and_its_losses_are_counted(
     # Somebody has it open, so weir can open it; nobody ever reads.
     keeper = os.open(path, os.O_RDWR | os.O_NONBLOCK)
     try:
-        weir = make_weir(config({"a": provider(upstream), "b": provider(upstream)}, log={"access": str(path)}))
+        rows = {"a": provider(upstream), "b": provider(upstream)}
+        weir = make_weir(config(rows, log={"access": str(path)}))
         upstream.handler = answer(b"{}")
         body = json.dumps({"model": "nobody/" + "x" * 900, "messages": []}).encode()
         slowest, count = 0.0, 0

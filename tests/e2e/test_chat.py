@@ -291,17 +291,21 @@ def test_B06_every_finish_reason_reaches_the_client(weir, upstream, reason, is_s
 
 
 def test_S12_tool_calls_in_parallel_and_after_the_finish_come_as_sent(weir, upstream, rng):
+    def call(index, arguments, **more):
+        part = {"index": index, "function": {"arguments": arguments}} | more
+        return sse.chunk(delta={"tool_calls": [part]})
+
     body = b"".join(
         [
-            sse.chunk(delta={"tool_calls": [{"index": 0, "id": "a", "function": {"name": "f", "arguments": ""}}]}),
-            sse.chunk(delta={"tool_calls": [{"index": 1, "id": "b", "function": {"name": "g", "arguments": ""}}]}),
-            sse.chunk(delta={"tool_calls": [{"index": 0, "function": {"arguments": '{"x":'}}]}),
-            sse.chunk(delta={"tool_calls": [{"index": 1, "function": {"arguments": "{}"}}]}),
+            call(0, "", id="a", type="function"),
+            call(1, "", id="b", type="function"),
+            call(0, '{"x":'),
+            call(1, "{}"),
             sse.chunk(finish="tool_calls"),
-            sse.chunk(delta={"tool_calls": [{"index": 0, "function": {"arguments": "1}"}}]}),
+            call(0, "1}"),
             sse.DONE,
         ]
-    )  # fmt: skip
+    )
     upstream.handler = stream(body, rng=rng)
     assert weir.chat({"model": "up/m", "messages": [], "stream": True}).body == body
 

@@ -1,4 +1,4 @@
-"""The measuring instrument itself: client and scripted upstream against each other, without weir."""
+"""The measuring instrument itself: client and scripted upstream face to face, without weir."""
 
 import time
 

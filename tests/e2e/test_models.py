@@ -64,6 +64,9 @@ def test_every_model_is_listed_by_the_name_it_is_asked_by(gateway, upstream):
 
 def test_a_key_sees_only_its_models(gateway):
     assert ids(gateway.get("/v1/models", key="wk-some-0000001")) == ["fast", "up/alpha"]
+    got = gateway.get("/v1/models?provider=up", key="wk-some-0000001")
+    assert got.status == 200 and "up/alpha" in ids(got) and b"beta" not in got.body
+    assert gateway.get("/v1/models/up/org/beta", key="wk-some-0000001").status == 403
 
 
 def test_one_model(gateway, upstream):
@@ -96,7 +99,7 @@ RECORDED = [r for r in recordings.load("openai.models", "groq.models", "mistral.
 @pytest.mark.skipif(not RECORDED, reason=f"no recorded traffic in {recordings.folder()}")
 @pytest.mark.parametrize("recording", RECORDED, ids=str)
 def test_recorded_lists_come_through(make_weir, upstream, rng, recording):
-    """A provider's own list, byte for byte with ?provider=; and each model of it in the common one."""
+    """The provider's own list byte for byte (?provider=), each of its models in the common one."""
     upstream.handler = lambda call: call.reply(
         recording.status, recording.response_body, recording.response_headers, rng=rng
     )

@@ -2,6 +2,8 @@
 
 Each case is sent behind a request that is fine, on the same connection, followed by a request that
 would be smuggled if the gateway took the case's framing at face value.
+
+The table keeps one case a line, however long: cases are compared by eye.
 """
 
 import pytest

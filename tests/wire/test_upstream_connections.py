@@ -73,7 +73,7 @@ def test_idle_connections_are_given_back_after_their_time(make_weir, upstream):
 
 @pytest.mark.parametrize("how", ["close", "reset"])
 def test_a_reused_connection_that_dies_unanswered_is_retried_once_free(make_weir, upstream, how):
-    """The provider's keep-alive ran out just when the request was sent: the client notices nothing."""
+    """The provider's keep-alive ran out just as the request was sent: no client notices."""
 
     def dies_on_second(call):
         if call.request.turn == 2 and call.request.connection == 1:
