@@ -229,6 +229,7 @@ static int start(struct server *server)
 {
     struct inheritance inheritance;
     process_raise_file_limit();
+    mem_reuse_large_blocks();
     process_forbid_dumps();
     int r = inheritance_init(&inheritance);
     if (r < 0)
