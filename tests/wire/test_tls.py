@@ -209,6 +209,7 @@ def test_alpn_offers_http_1_1(tls_weir, authority):
         assert client.chat(CHAT).status == 200
 
 
+@pytest.mark.filterwarnings("ignore:ssl.TLSVersion")
 def test_old_protocols_are_refused(tls_weir, authority):
     weir = tls_weir()
     context = authority.client_context()
