@@ -38,7 +38,8 @@ def read_tap(program, output):
             verdict, _, title = case.groups()
             name = f"{program}/{title}"
             if " # SKIP " in line:
-                reason = next((text for text in reversed(said) if "skip" in text.lower()), "")
+                about_it = [text for text in said if "skip" in text.lower()] or said or [""]
+                reason = about_it[-1]
                 reason = re.sub(r"^\W*skip(ped)?\W*", "", reason, flags=re.I)
                 results.append(Result(name, "skipped", reason))
             elif verdict == "ok":

@@ -8,9 +8,9 @@ from testing.run import describe, run
 CASE = re.compile(r"^(ok|not ok) \d+ - (.*?)(?: # (SKIP|TODO)\b ?(.*))?$")
 
 
-def run_layer(node, directory, pattern, environment, cwd, limit_s, prefix):
+def run_layer(directory, pattern, environment, cwd, limit_s, prefix):
     files = sorted(name for name in os.listdir(directory) if re.search(r"\.test\.m?js$", name))
-    command = prefix + [node, "--test", "--test-reporter=tap"]
+    command = prefix + ["node", "--test", "--test-reporter=tap"]
     if pattern:
         command.append(f"--test-name-pattern={pattern}")
     command += [os.path.join(directory, name) for name in files]
