@@ -144,7 +144,7 @@ static const struct config_key provider_keys[] = {
                "provider is `openai-eu: {catalogue: openai, api_key: ...}`.",
      .example = "openai"},
     {"title", CONFIG_STRING, FIELD(struct provider, title), .help = "name for people"},
-    {"dialect", CONFIG_ENUM, FIELD(struct provider, dialect), .names = provider_dialect_names,
+    {"dialect", CONFIG_ENUM, FIELD(struct provider, dialect), .names = dialect_names,
      .help = "API that the provider speaks"},
     {"base_url", CONFIG_STRING, FIELD(struct provider, base_url), .set = config_set_base_url,
      .help = "where the API is",

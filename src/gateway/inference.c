@@ -91,7 +91,7 @@ YIELDS static int check_target(struct exchange *ex)
     if (p->dialect != DIALECT_OPENAI_CHAT) {
         refuse(ex, REFUSE_DIALECT, STR("model"),
                "The provider '%.*s' speaks the %s dialect, which this endpoint cannot reach.",
-               STR_ARG(p->name), provider_dialect_names[p->dialect]);
+               STR_ARG(p->name), dialect_names[p->dialect]);
         return -ERR_INVALID;
     }
     if (p->paths[ex->operation->upstream].len == 0) {

@@ -5,12 +5,6 @@
 #include "base/err.h"
 #include "rt/addr.h"
 
-const char *const provider_dialect_names[DIALECT_COUNT + 1] = {
-    [DIALECT_OPENAI_CHAT] = "openai_chat", [DIALECT_ANTHROPIC] = "anthropic",
-    [DIALECT_GEMINI] = "gemini",           [DIALECT_BEDROCK] = "bedrock",
-    [DIALECT_COHERE] = "cohere",           [DIALECT_OPENAI_RESPONSES] = "openai_responses",
-};
-
 const char *const provider_auth_names[AUTH_COUNT + 1] = {
     [AUTH_BEARER] = "bearer",
     [AUTH_HEADER] = "header",

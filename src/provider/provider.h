@@ -8,20 +8,9 @@
 #ifndef WEIR_PROVIDER_PROVIDER_H
 #define WEIR_PROVIDER_PROVIDER_H
 
+#include "dialect/target.h"
 #include "http/client.h"
 #include "http/message.h"
-
-/* The dialect a provider speaks; the order is that of `provider_dialect_names`. */
-enum provider_dialect {
-    DIALECT_OPENAI_CHAT,
-    DIALECT_ANTHROPIC,
-    DIALECT_GEMINI,
-    DIALECT_BEDROCK,
-    DIALECT_COHERE,
-    DIALECT_OPENAI_RESPONSES,
-    DIALECT_COUNT
-};
-extern const char *const provider_dialect_names[DIALECT_COUNT + 1]; /* ends with NULL */
 
 /* How the credential travels. */
 enum provider_auth {
@@ -65,7 +54,7 @@ struct provider_quirks {
 struct provider {
     struct str name;  /* key in the config: [a-z0-9._-]+ */
     struct str title; /* for people */
-    enum provider_dialect dialect;
+    enum dialect_id dialect;
     struct str base_url;               /* http(s)://host[:port][/path], no trailing slash */
     struct str paths[OPERATION_COUNT]; /* appended to base_url's path; empty = not offered */
     enum provider_auth auth;

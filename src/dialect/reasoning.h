@@ -1,0 +1,26 @@
+/*
+ * Effort (a word) and budget (tokens), one from the other, by one table for all dialects.
+ * Any thread; nothing yields.
+ * Nothing is allocated.
+ * Unknown words give false.
+ *
+ *   minimal 1024 (a fraction is not worth less), low 2048, medium 8192, high 24576, xhigh 32768,
+ *   max 65536; a budget is the highest word whose tokens it reaches.
+ */
+#ifndef WEIR_DIALECT_REASONING_H
+#define WEIR_DIALECT_REASONING_H
+
+#include "dialect/request.h"
+
+/* Tokens for a word; false for words that are not in the table ("none" is 0). */
+bool reasoning_budget_of(struct text effort, uint32_t *tokens);
+/* The word for tokens: "low", ... never NULL. */
+const char *reasoning_effort_of(double tokens);
+
+/* The wish as a budget within [min, max_tokens - 1] (Anthropic wants at least 1024 and less than
+ * max_tokens; a budget that does not fit is moved and noted by the caller). 0 = no wish told. */
+uint32_t reasoning_as_budget(const struct llm_reasoning *reasoning);
+/* The wish as a word: the client's own, else from its budget; NULL ptr = no wish told. */
+struct text reasoning_as_effort(const struct llm_reasoning *reasoning);
+
+#endif

@@ -1,0 +1,254 @@
+/*
+ * A request for an answer of a model, in the neutral form: what every dialect's request is read
+ * into and written from.
+ * Any thread; nothing yields.
+ * All of it lives in the arena it was read with; texts and raw JSON point into the source body,
+ * which must outlive it. Zeroed means empty: every field has a "not told" that is all zero bits.
+ * The makers below give NULL when out of memory.
+ *
+ * Roles and places. `system` holds instructions that stand outside the messages (Anthropic,
+ * Gemini, Bedrock, Responses' instructions); a dialect that has them as messages (OpenAI chat,
+ * Cohere) reads them as messages of ROLE_SYSTEM or ROLE_DEVELOPER, where they stand. A tool's
+ * result is a block in a message of ROLE_TOOL (OpenAI chat, Cohere, Responses) or ROLE_USER
+ * (Anthropic, Bedrock, Gemini). Readers keep the boundaries of messages; writers split and join as
+ * their dialect wants it (llm_request_* below).
+ *
+ * JSON null is the same as not there.
+ */
+#ifndef WEIR_DIALECT_REQUEST_H
+#define WEIR_DIALECT_REQUEST_H
+
+#include "base/arena.h"
+#include "dialect/text.h"
+
+/* The dialects; the order is that of `dialect_names`. */
+enum dialect_id {
+    DIALECT_OPENAI_CHAT,
+    DIALECT_ANTHROPIC,
+    DIALECT_GEMINI,
+    DIALECT_BEDROCK,
+    DIALECT_COHERE,
+    DIALECT_OPENAI_RESPONSES,
+    DIALECT_COUNT
+};
+extern const char *const dialect_names[DIALECT_COUNT + 1]; /* ends with NULL */
+
+enum tri { TRI_UNSET, TRI_NO, TRI_YES };
+
+enum llm_role { ROLE_USER, ROLE_ASSISTANT, ROLE_SYSTEM, ROLE_DEVELOPER, ROLE_TOOL };
+
+enum llm_block_kind {
+    BLOCK_TEXT,
+    BLOCK_IMAGE,
+    BLOCK_AUDIO,
+    BLOCK_VIDEO,
+    BLOCK_DOCUMENT, /* PDF and other files; plain text documents have `text` */
+    BLOCK_TOOL_CALL,
+    BLOCK_TOOL_RESULT,
+    BLOCK_THINKING,
+    BLOCK_REFUSAL,
+    BLOCK_OPAQUE, /* only its own dialect understands it: built-in tools' calls and results ... */
+};
+
+/* Exactly one of data, url, file_id (or the block's text) says where the content is. */
+struct llm_media {
+    struct text type;    /* IANA media type, "image/png"; none where the source does not say */
+    struct text data;    /* base64 */
+    struct text url;     /* https:, gs:, s3: */
+    struct text file_id; /* a file that was uploaded to the provider */
+    struct text name;    /* file name or title */
+    struct text detail;  /* images: low, high, auto */
+};
+
+/* What a provider wants back as it came. `maker` is the dialect of the provider that made it: to
+ * any other it means nothing and must not be sent. */
+struct llm_signature {
+    struct text data; /* none = there is no signature */
+    enum dialect_id maker;
+};
+
+enum llm_cache { CACHE_NONE, CACHE_5M, CACHE_1H };
+
+/* A source that an answer names. `raw` is the citation in its own dialect. */
+struct llm_citation {
+    struct llm_citation *next;
+    struct text url;        /* a web page; none = a document of the request */
+    struct text title;      /* of the page or document */
+    struct text cited_text; /* what is quoted from it */
+    int64_t start, end;     /* in the answer's text block, in characters; -1 = not told */
+    int64_t document;       /* index of the document in the request; -1 = none */
+    struct str raw;
+    enum dialect_id maker;
+};
+
+struct llm_block {
+    struct llm_block *next;
+    enum llm_block_kind kind;
+    struct text text;         /* TEXT, THINKING, REFUSAL; DOCUMENT of plain text */
+    struct llm_media media;   /* IMAGE, AUDIO, VIDEO, DOCUMENT */
+    struct text id;           /* TOOL_CALL: its id; TOOL_RESULT: the id of its call; none where the
+                                 dialect has none (Gemini) */
+    struct text name;         /* TOOL_CALL; TOOL_RESULT where told */
+    struct text arguments;    /* TOOL_CALL: the text of a JSON object; may be empty */
+    struct llm_block *blocks; /* TOOL_RESULT: its content */
+    bool is_error;            /* TOOL_RESULT */
+    bool is_redacted;         /* THINKING without text: signature.data is all there is */
+    struct llm_signature signature;
+    enum llm_cache cache;
+    struct llm_citation *citations; /* TEXT of an earlier answer */
+    bool wants_citations;           /* DOCUMENT */
+    struct str raw;                 /* OPAQUE: the block as it stood */
+    enum dialect_id maker;          /* OPAQUE: whose it is */
+};
+
+struct llm_message {
+    struct llm_message *next;
+    enum llm_role role;
+    struct text name; /* of the participant */
+    struct text id;   /* Responses' items */
+    struct llm_block *blocks;
+};
+
+enum llm_tool_kind {
+    TOOL_FUNCTION,
+    TOOL_BUILTIN, /* the provider runs it: raw, for its own dialect only */
+};
+
+struct llm_tool {
+    struct llm_tool *next;
+    enum llm_tool_kind kind;
+    struct text name, description;
+    struct str schema; /* raw JSON Schema of the parameters; empty = none */
+    enum tri strict;
+    enum llm_cache cache;
+    struct str raw; /* BUILTIN */
+    enum dialect_id maker;
+};
+
+enum llm_tool_choice {
+    TOOL_CHOICE_UNSET,
+    TOOL_CHOICE_AUTO,
+    TOOL_CHOICE_NONE,
+    TOOL_CHOICE_REQUIRED, /* any of them */
+    TOOL_CHOICE_NAMED,
+};
+
+struct llm_name {
+    struct llm_name *next;
+    struct text text;
+};
+
+enum llm_format { FORMAT_UNSET, FORMAT_TEXT, FORMAT_JSON_OBJECT, FORMAT_JSON_SCHEMA };
+
+struct llm_response_format {
+    enum llm_format kind;
+    struct text name, description;
+    struct str schema; /* raw */
+    enum tri strict;
+};
+
+enum llm_reasoning_mode {
+    REASONING_UNSET,
+    REASONING_OFF,
+    REASONING_ON,       /* with an effort or a budget, or neither */
+    REASONING_ADAPTIVE, /* the model decides */
+};
+
+struct llm_reasoning {
+    enum llm_reasoning_mode mode;
+    struct text effort;  /* none, minimal, low, medium, high, xhigh, max: as told */
+    struct str budget;   /* tokens, a number's source text; -1 (Gemini) is REASONING_ADAPTIVE */
+    struct text summary; /* Responses: auto, concise, detailed */
+    enum tri shows;      /* the client wants to see it (Gemini's includeThoughts) */
+};
+
+/* A member of the request that the neutral form has no place for, as it stood. */
+struct llm_extra {
+    struct llm_extra *next;
+    struct str name; /* of the top-level member, or dotted: "generationConfig.responseLogprobs" */
+    struct str raw;  /* JSON */
+    bool is_taken;   /* a writer has found a place for it */
+};
+
+struct llm_request {
+    enum dialect_id source;
+    struct text model;
+    struct llm_block *system;
+    struct llm_message *messages, *last_message; /* by llm_message_add */
+    struct llm_tool *tools;
+    enum llm_tool_choice tool_choice;
+    struct text tool_choice_name;   /* NAMED */
+    struct llm_name *allowed_tools; /* the choice is among these; NULL = all */
+    enum tri parallel_tools;
+    /* Numbers are the source's text; empty = not told. */
+    struct str max_tokens, temperature, top_p, top_k;
+    struct str frequency_penalty, presence_penalty, seed;
+    struct str n, top_logprobs;
+    enum tri logprobs;
+    struct str logit_bias; /* raw object */
+    struct llm_name *stop;
+    struct llm_response_format format;
+    struct llm_reasoning reasoning;
+    struct text user;         /* the end user, as the application calls them */
+    struct str metadata;      /* raw object */
+    struct text service_tier; /* as told */
+    struct str modalities;    /* raw array of names: ["text","audio"] */
+    struct str audio;         /* raw: how audio is to be answered (OpenAI) */
+    bool is_stream;
+    bool includes_usage; /* OpenAI chat: stream_options.include_usage */
+    struct llm_extra *extras;
+};
+
+/* --- building: each appends to the end of its list and returns the new item, zeroed --- */
+
+struct llm_block *llm_block_add(struct arena *arena, struct llm_block **list,
+                                enum llm_block_kind kind);
+struct llm_message *llm_message_add(struct arena *arena, struct llm_request *request,
+                                    enum llm_role role);
+struct llm_tool *llm_tool_add(struct arena *arena, struct llm_request *request);
+bool llm_name_add(struct arena *arena, struct llm_name **list, struct text text);
+/* `prefix` empty: the name is a top-level member. False when out of memory. A null is not kept. */
+bool llm_extra_add(struct arena *arena, struct llm_request *request, struct str prefix,
+                   struct str key, struct json_value value);
+
+/* --- what writers need --- */
+
+/*
+ * The extra of that name, marked as taken; NULL when there is none, or when it is from a dialect
+ * where the name means something else: `from` is a set of (1u << DIALECT_x).
+ */
+const struct llm_extra *llm_extra_take(struct llm_request *request, unsigned from,
+                                       const char *name);
+
+/* The tool call with this id in any message before `until` (NULL = in all): its name for dialects
+ * that name the function in the result. TEXT_NONE when there is none. */
+struct text llm_request_call_name(const struct llm_request *request, struct text id);
+
+/*
+ * Moves messages of ROLE_SYSTEM and ROLE_DEVELOPER to the end of `system`, for dialects that have
+ * none among the messages. Returns true when one stood after a message of another role: its place
+ * is lost.
+ */
+bool llm_request_hoist_system(struct llm_request *request);
+
+/*
+ * Joins neighbours of one side (user and tool count as one, if `joins_tools`) so that roles
+ * alternate; tool results come first in the joined message. For Anthropic, Bedrock and Gemini.
+ */
+void llm_request_join_turns(struct llm_request *request, bool joins_tools);
+
+/* The text of all TEXT blocks in `blocks`, as parts: true when there is nothing but text. */
+bool llm_blocks_are_text(const struct llm_block *blocks);
+/* Writes them as one JSON string, joined by `separator` (plain text). */
+void llm_blocks_write_text(struct buf *out, const struct llm_block *blocks, struct str separator);
+
+/*
+ * Arguments of a call as a JSON object: what is no object (a model can produce anything) becomes
+ * {"arguments": "<the text>"}, and nothing becomes {}.
+ */
+void llm_arguments_write_object(struct buf *out, struct arena *arena, struct text arguments);
+
+/* A number as text: "12" -> 12. False when it is not told or no number. */
+bool llm_number(struct str source, double *out);
+
+#endif

@@ -1,0 +1,32 @@
+/*
+ * Puts events in strict order for encoders: one block after the other in each choice, indexes
+ * without gaps. It stands between a decoder and an encoder.
+ * One answer; nothing yields.
+ * What has to wait is copied into the sequence's own bufs, given back by sequence_fini.
+ * -ERR_NOMEM, -ERR_LIMIT (more held back than `limit` bytes), and what the next sink returns.
+ *
+ * A block that is open when another begins is closed at once when it can get no more (text,
+ * thinking; a call whose arguments are a whole JSON object). Otherwise the new one is held back
+ * until then, or until the choice's FINISH. Blocks that are interleaved so are put in the order
+ * they began. A block that never got anything (an empty text) is left out.
+ */
+#ifndef WEIR_DIALECT_SEQUENCE_H
+#define WEIR_DIALECT_SEQUENCE_H
+
+#include "dialect/event.h"
+
+struct sequence {
+    struct llm_sink sink; /* first member: what the decoder is given */
+    struct llm_sink *next;
+    size_t limit;
+    struct sequence_choice *choices;
+    struct arena *arena;
+    size_t held_bytes;
+    bool has_finished[8]; /* private */
+};
+
+void sequence_init(struct sequence *sequence, struct arena *arena, struct llm_sink *next,
+                   size_t limit);
+void sequence_fini(struct sequence *sequence);
+
+#endif

@@ -1,0 +1,65 @@
+/*
+ * One exchange between a client of one dialect and a provider of another: the request on its way
+ * there and the answer on its way back. It holds together what both need: names of tools that had
+ * to be changed, the form of a structured answer, the order of events.
+ * One exchange's task; nothing yields.
+ * Lives in the arena it was made with; translation_fini gives back bufs.
+ * -ERR_INVALID with words for the client and `bad_param`, -ERR_NOMEM, -ERR_LIMIT.
+ */
+#ifndef WEIR_DIALECT_TRANSLATE_H
+#define WEIR_DIALECT_TRANSLATE_H
+
+#include "dialect/dialect.h"
+#include "dialect/sequence.h"
+
+struct translation {
+    const struct dialect *client, *provider;
+    struct arena *arena;
+    struct llm_request request; /* as the client meant it */
+    struct llm_notes notes;
+    struct buf dropped, supplied;
+    struct llm_codec_settings settings;
+    struct translation_names *names; /* tools whose name was changed */
+    struct str answer_tool;          /* the tool whose arguments are the structured answer */
+    /* The answer: decoder -> names -> sequence -> observer -> encoder. */
+    struct llm_decoder *decoder;
+    struct llm_encoder *encoder;
+    struct sequence sequence;
+    struct llm_sink names_sink, encode_sink;
+    struct llm_frames *frames;
+    /* What was seen of the answer so far. */
+    struct token_usage usage;
+    bool has_begun, has_content, is_finished, is_done, is_error;
+    uint64_t content_events; /* deltas so far: differs when an event brought content */
+    struct llm_error error;
+    enum llm_finish finish;
+    struct text raw_finish, model;
+};
+
+/*
+ * Reads `body` of the client. `settings` as for the codecs; `model` and `is_stream` are those of
+ * the path where the client's dialect has them there (model.ptr NULL = in the body).
+ */
+int translation_init(struct translation *t, struct arena *arena, const struct dialect *client,
+                     const struct dialect *provider, const struct llm_codec_settings *settings,
+                     struct str body, struct str path_model, bool path_is_stream);
+/* Appends the body for the target. Notes are in t->dropped and t->supplied. May be called again for
+ * another target of any dialect: the request is read anew from the body. */
+int translation_write_request(struct translation *t, const struct dialect *provider,
+                              const struct llm_target *target, struct buf *out);
+
+/* One event of the provider's stream; what it comes to goes to `frames`. */
+int translation_event(struct translation *t, struct str type, struct str data,
+                      struct llm_frames *frames);
+/* The provider's stream has ended: 0 when the answer was whole, -ERR_RESET when it was cut. */
+int translation_end(struct translation *t, struct llm_frames *frames);
+/* A whole answer. *answer_error true: it holds an error (t->error), nothing was written. */
+int translation_whole(struct translation *t, struct str body, struct buf *out, bool *answer_error);
+/* A failure of ours or of the provider after the stream has begun: the client dialect's last
+ * words. */
+int translation_fail(struct translation *t, const struct llm_error *error,
+                     struct llm_frames *frames);
+
+void translation_fini(struct translation *t);
+
+#endif
