@@ -93,6 +93,7 @@ struct llm_block {
     struct llm_block *blocks; /* TOOL_RESULT: its content */
     bool is_error;            /* TOOL_RESULT */
     bool is_redacted;         /* THINKING without text: signature.data is all there is */
+    bool is_for_call; /* THINKING without text: its signature is the next call's (signature.h) */
     struct llm_signature signature;
     enum llm_cache cache;
     struct llm_citation *citations; /* TEXT of an earlier answer */
