@@ -71,6 +71,7 @@ struct llm_quirks {
 struct llm_target {
     struct str model;
     bool is_stream;
+    bool wants_usage; /* OpenAI chat: write stream_options.include_usage, the provider knows it */
     enum llm_variant variant;
     const struct llm_quirks *quirks; /* never NULL */
     const struct llm_traits *traits; /* never NULL */
