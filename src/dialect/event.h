@@ -62,9 +62,9 @@ struct llm_event {
     unsigned choice;
     unsigned block;
     /* START: also where later events tell more of it. */
-    struct text id,
-        model;         /* BLOCK_START of a TOOL_CALL: id is the call's, none where none is told */
-    int64_t created_s; /* -1 = not told */
+    struct text id, model; /* BLOCK_START of a TOOL_CALL: id is the call's, none where none is told;
+                              of THINKING: that of the item (Responses) */
+    int64_t created_s;     /* -1 = not told */
     struct text service_tier;
     /* BLOCK_START */
     enum llm_block_kind block_kind;

@@ -81,6 +81,14 @@ struct llm_citation {
     enum dialect_id maker;
 };
 
+/* Responses: the item that a block was, or was part of. Blocks of one item point to one item. */
+struct llm_item {
+    struct text id;
+    struct text type; /* none where it was not told (a message) */
+    struct str rest;  /* as that of a block */
+    bool is_plain;    /* its content or output was a string, not parts */
+};
+
 struct llm_block {
     struct llm_block *next;
     enum llm_block_kind kind;
@@ -88,7 +96,8 @@ struct llm_block {
     struct llm_media media;   /* IMAGE, AUDIO, VIDEO, DOCUMENT */
     struct text id;           /* TOOL_CALL: its id; TOOL_RESULT: the id of its call; none where the
                                  dialect has none (Gemini) */
-    struct text name;         /* TOOL_CALL; TOOL_RESULT where told */
+    struct text name;         /* TOOL_CALL; TOOL_RESULT where told; THINKING of Responses:
+                                 "reasoning_text" where it is no summary */
     struct text arguments;    /* TOOL_CALL: the text of a JSON object; may be empty */
     struct llm_block *blocks; /* TOOL_RESULT: its content */
     bool is_error;            /* TOOL_RESULT */
@@ -99,7 +108,9 @@ struct llm_block {
     struct llm_citation *citations; /* TEXT of an earlier answer */
     bool wants_citations;           /* DOCUMENT */
     struct str raw;                 /* OPAQUE: the block as it stood */
-    enum dialect_id maker;          /* OPAQUE: whose it is */
+    struct str rest;       /* members of it that have no place here, as they stood: "a":1,"b":2 */
+    enum dialect_id maker; /* OPAQUE: whose it is; `rest`: the same */
+    const struct llm_item *item; /* NULL = of no item */
 };
 
 struct llm_message {
@@ -122,7 +133,8 @@ struct llm_tool {
     struct str schema; /* raw JSON Schema of the parameters; empty = none */
     enum tri strict;
     enum llm_cache cache;
-    struct str raw; /* BUILTIN */
+    struct str raw;  /* BUILTIN; a FUNCTION that was another kind of tool in its own dialect */
+    struct str rest; /* as that of a block */
     enum dialect_id maker;
 };
 

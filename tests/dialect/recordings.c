@@ -55,6 +55,7 @@ unsigned recordings_each(const char *const *apis, recording_fn *fn, void *ctx)
             .framing = text(yyjson_obj_get(root, "framing")),
             .fidelity = text(yyjson_obj_get(yyjson_obj_get(root, "source"), "response_fidelity")),
             .body = text(yyjson_obj_get(response, "body")),
+            .request_body = text(yyjson_obj_get(yyjson_obj_get(root, "request"), "body")),
             .features = yyjson_obj_get(root, "features"),
         };
         if (is_wanted(apis, recording.api)) {

@@ -16,8 +16,9 @@ struct recording {
     struct str api; /* "openai.chat" */
     unsigned status;
     struct str framing;
-    struct str fidelity; /* of the response */
-    struct str body;     /* of the response; empty where it is not text */
+    struct str fidelity;     /* of the response */
+    struct str body;         /* of the response; empty where it is not text */
+    struct str request_body; /* empty where it was not kept */
     yyjson_val *features;
 };
 
