@@ -55,6 +55,9 @@ unsigned recordings_each(const char *const *apis, recording_fn *fn, void *ctx)
             .framing = text(yyjson_obj_get(root, "framing")),
             .fidelity = text(yyjson_obj_get(yyjson_obj_get(root, "source"), "response_fidelity")),
             .body = text(yyjson_obj_get(response, "body")),
+            .body_b64 = text(yyjson_obj_get(response, "body_b64")),
+            .error_type =
+                text(yyjson_obj_get(yyjson_obj_get(response, "headers"), "x-amzn-errortype")),
             .request_body = text(yyjson_obj_get(yyjson_obj_get(root, "request"), "body")),
             .features = yyjson_obj_get(root, "features"),
         };

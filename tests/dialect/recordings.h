@@ -18,6 +18,8 @@ struct recording {
     struct str framing;
     struct str fidelity;     /* of the response */
     struct str body;         /* of the response; empty where it is not text */
+    struct str body_b64;     /* of the response where it is not text */
+    struct str error_type;   /* its x-amzn-errortype */
     struct str request_body; /* empty where it was not kept */
     yyjson_val *features;
 };
