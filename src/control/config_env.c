@@ -100,15 +100,21 @@ static void add_row(struct config_reader *reader, const struct config_node *row,
     }
     if (url.len > 0)
         move_provider(reader, provider, url_variable, url);
-    if (provider->base_url.len == 0 && !is_sim) {
+    enum provider_place missing;
+    int r = config_fill_places(reader, provider, &missing);
+    if ((provider->base_url.len == 0 && !is_sim) || missing < PLACE_COUNT) {
+        const char *place =
+            missing < PLACE_COUNT ? config_place_variables[missing][0] : url_variable;
         config_warning(reader->report, CONFIG_NOWHERE,
                        "%s is set, but provider %.*s needs to be told where it is%s%s: left out",
-                       key_variable, STR_ARG(row->key), url_variable != NULL ? ", in " : "",
-                       url_variable != NULL ? url_variable : "");
+                       key_variable != NULL && key.len > 0 ? key_variable : url_variable,
+                       STR_ARG(row->key), place != NULL ? ", in " : "", place != NULL ? place : "");
         settings->provider_count--;
         return;
     }
-    if (provider_resolve(provider) < 0)
+    if (r == 0)
+        r = provider_merge_traits(provider, reader->arena);
+    if (r < 0 || provider_resolve(provider) < 0)
         config_error(reader->report, CONFIG_NOWHERE, "environment variable %s: %s",
                      url.len > 0            ? url_variable
                      : key_variable != NULL ? key_variable

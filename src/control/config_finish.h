@@ -17,6 +17,12 @@ void config_finish_providers(struct config_reader *reader, const struct config_n
                              struct settings *settings);
 /* Fills in the paths of a dialect where none was written. */
 void config_default_paths(struct provider *provider);
+/* The environment variables that tell a place, first come. */
+extern const char *const config_place_variables[PLACE_COUNT][2];
+/* Takes the places that the row does not tell from the environment, and puts them into its URLs; as
+ * provider_fill_places. */
+int config_fill_places(struct config_reader *reader, struct provider *provider,
+                       enum provider_place *missing);
 /* Appends a provider that starts from the catalogue row of its name; NULL after an error was
  * reported. */
 struct provider *config_add_provider(struct config_reader *reader, struct settings *settings,

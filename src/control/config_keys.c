@@ -50,6 +50,18 @@ static const struct config_section listener = {
 
 /* --- keys ------------------------------------------------------------------------------------ */
 
+static const struct config_key key_aws_keys[] = {
+    {"access_key_id", CONFIG_STRING, .set = config_set_key_aws_id, .is_required = true,
+     .help = "what the client tells AWS's SDK as access key id",
+     .detail = "4 to 128 letters, digits, `_` and `-`; unique.", .example = "AKIAWEIRWEBTEAM"},
+    {"secret_access_key", CONFIG_SECRET, .set = config_set_key_aws_secret, .is_required = true,
+     .help = "the secret of the pair, best from the environment or a file",
+     .detail = "At least 16 characters. weir has to keep it as it is, because signatures can be "
+               "checked in no other way; it is never shown.",
+     .example = "${WEB_TEAM_AWS_SECRET}"},
+};
+static const struct config_section key_aws = SECTION(key_aws_keys);
+
 static const struct config_key key_keys[] = {
     {"name", CONFIG_STRING, FIELD(struct virtual_key, name), .set = config_set_key_name,
      .is_required = true, .help = "name of the key in logs and metrics",
@@ -63,6 +75,10 @@ static const struct config_key key_keys[] = {
      .help = "the key itself, best from the environment or a file",
      .detail = "Either this or `hash`. At least 8 characters. weir keeps only its hash.",
      .example = "${WEB_TEAM_KEY}"},
+    {"aws", CONFIG_SECTION, .section = &key_aws,
+     .help = "a pair with which AWS's clients sign requests",
+     .detail = "For clients that speak Bedrock's API (Signature Version 4). With it, `hash` and "
+               "`value` may both be left out."},
     {"models", CONFIG_STRINGS, ARRAY(struct virtual_key, models, model_count),
      .fallback_note = "all", .help = "models that the key may ask for",
      .detail = "Names with `*` for any run of characters, compared with the name that the client "
@@ -82,21 +98,73 @@ static const struct config_section key = SECTION(key_keys);
 
 static const struct config_key provider_auth_keys[] = {
     {"kind", CONFIG_ENUM, FIELD(struct provider, auth), .names = provider_auth_names,
-     .fallback = "bearer", .help = "how the credential travels",
+     .fallback = "bearer", .help = "how the credential travels, and where it comes from",
      .detail = "`bearer`: in `Authorization: Bearer`; `header`: in the header `name`; `query`: "
-               "in the query parameter `name`; `none`: no credential is sent."},
+               "in the query parameter `name`; `none`: no credential is sent. `aws`: requests are "
+               "signed (Signature Version 4); `google`, `entra`: an OAuth token of Google Cloud or "
+               "of Microsoft Entra ID. For these three credentials are found where the cloud's own "
+               "SDKs find them (see docs/providers.md) and refreshed before they expire; with an "
+               "`api_key` it is sent as a bearer token instead."},
     {"name", CONFIG_STRING, FIELD(struct provider, auth_header),
      .help = "header or query parameter that carries the key", .example = "x-api-key"},
+    {"service", CONFIG_STRING, FIELD(struct provider, auth_settings.service),
+     .fallback_note = "bedrock", .help = "`aws`: service to sign for"},
+    {"region", CONFIG_STRING, FIELD(struct provider, auth_settings.region),
+     .fallback_note = "the provider's `region`", .help = "`aws`: region to sign for",
+     .example = "eu-central-1"},
+    {"profile", CONFIG_STRING, FIELD(struct provider, auth_settings.profile),
+     .fallback_note = "`AWS_PROFILE`, or `default`",
+     .help = "`aws`: profile of the shared credentials and config files", .example = "bedrock"},
+    {"role_arn", CONFIG_STRING, FIELD(struct provider, auth_settings.role_arn),
+     .help = "`aws`: role to assume with the credentials that were found",
+     .example = "arn:aws:iam::123456789012:role/bedrock"},
+    {"external_id", CONFIG_STRING, FIELD(struct provider, auth_settings.external_id),
+     .help = "`aws`: external id that the role asks for"},
+    {"access_key_id", CONFIG_SECRET, FIELD(struct provider, auth_settings.access_key_id),
+     .help = "`aws`: access key", .example = "${BEDROCK_ACCESS_KEY_ID}"},
+    {"secret_access_key", CONFIG_SECRET, FIELD(struct provider, auth_settings.secret_access_key),
+     .help = "`aws`: secret of the access key", .example = "${BEDROCK_SECRET_ACCESS_KEY}"},
+    {"session_token", CONFIG_SECRET, FIELD(struct provider, auth_settings.session_token),
+     .help = "`aws`: session token of a temporary access key"},
+    {"credentials_file", CONFIG_PATH, FIELD(struct provider, auth_settings.credentials_file),
+     .fallback_note =
+         "`GOOGLE_APPLICATION_CREDENTIALS`, the SDK's own file, or the metadata server",
+     .help = "`google`: JSON file of a service account, a user or a workload identity",
+     .example = "vertex.json"},
+    {"tenant_id", CONFIG_STRING, FIELD(struct provider, auth_settings.tenant_id),
+     .fallback_note = "`AZURE_TENANT_ID`", .help = "`entra`: tenant"},
+    {"client_id", CONFIG_STRING, FIELD(struct provider, auth_settings.client_id),
+     .fallback_note = "`AZURE_CLIENT_ID`",
+     .help = "`entra`: application, or user-assigned managed identity"},
+    {"client_secret", CONFIG_SECRET, FIELD(struct provider, auth_settings.client_secret),
+     .fallback_note = "`AZURE_CLIENT_SECRET`, a federated token, or a managed identity",
+     .help = "`entra`: secret of the application"},
+    {"scope", CONFIG_STRING, FIELD(struct provider, auth_settings.scope),
+     .fallback_note = "the cloud's usual one",
+     .help = "`google`, `entra`: OAuth scopes, separated by spaces",
+     .example = "https://cognitiveservices.azure.com/.default"},
 };
 static const struct config_section provider_auth = SECTION(provider_auth_keys);
 
 static const struct config_key provider_path_keys[] = {
     {"chat", CONFIG_STRING, FIELD(struct provider, paths[OPERATION_CHAT]),
-     .help = "path of chat completions", .example = "/chat/completions"},
+     .help = "path of chat in the provider's dialect", .example = "/chat/completions",
+     .detail = "`{model}` in a path stands for the model, percent-encoded."},
+    {"chat_stream", CONFIG_STRING, FIELD(struct provider, paths[OPERATION_CHAT_STREAM]),
+     .fallback_note = "as `chat`", .help = "path of streamed chat, where it is another",
+     .example = "/v1beta/models/{model}:streamGenerateContent?alt=sse"},
     {"completions", CONFIG_STRING, FIELD(struct provider, paths[OPERATION_COMPLETIONS]),
      .help = "path of text completions", .example = "/completions"},
     {"models", CONFIG_STRING, FIELD(struct provider, paths[OPERATION_MODELS]),
      .help = "path of the model list", .example = "/models"},
+    {"count_tokens", CONFIG_STRING, FIELD(struct provider, paths[OPERATION_COUNT_TOKENS]),
+     .help = "path where tokens are counted", .example = "/v1/messages/count_tokens"},
+    {"responses", CONFIG_STRING, FIELD(struct provider, paths[OPERATION_RESPONSES]),
+     .help = "path where the provider speaks OpenAI's Responses API as well",
+     .example = "/responses"},
+    {"messages", CONFIG_STRING, FIELD(struct provider, paths[OPERATION_MESSAGES]),
+     .help = "path where the provider speaks Anthropic's Messages API as well",
+     .example = "/v1/messages"},
 };
 static const struct config_section provider_paths = SECTION(provider_path_keys);
 
@@ -123,16 +191,64 @@ static const struct config_key provider_quirk_keys[] = {
     {"usage_is_cumulative", CONFIG_BOOL, FIELD(struct provider, quirks.usage_is_cumulative),
      .fallback = "false", .help = "every chunk carries a growing usage: the last one counts"},
     {"total_includes_reasoning", CONFIG_BOOL,
-     FIELD(struct provider, quirks.total_includes_reasoning), .fallback = "false",
+     FIELD(struct provider, llm_quirks.total_includes_reasoning), .fallback = "false",
      .help = "total_tokens counts reasoning tokens that completion_tokens leaves out"},
-    {"reasoning_field", CONFIG_STRING, FIELD(struct provider, quirks.reasoning_field),
+    {"reasoning_field", CONFIG_STRING, FIELD(struct provider, llm_quirks.reasoning_field),
      .help = "field of a message or delta that holds the model's reasoning",
      .example = "reasoning_content"},
     {"refused_params", CONFIG_STRINGS,
-     ARRAY(struct provider, quirks.refused_params, quirks.refused_param_count),
+     ARRAY(struct provider, llm_quirks.refused_params, llm_quirks.refused_param_count),
      .help = "request parameters that the provider refuses", .example = "[logit_bias]"},
+    {"max_tokens_field", CONFIG_STRING, FIELD(struct provider, llm_quirks.max_tokens_field),
+     .fallback_note = "max_tokens", .help = "field that bounds the length of an answer",
+     .example = "max_completion_tokens"},
+    {"no_developer_role", CONFIG_BOOL, FIELD(struct provider, llm_quirks.has_no_developer_role),
+     .fallback = "false", .help = "it knows the role `system`, but not `developer`"},
+    {"short_tool_ids", CONFIG_BOOL, FIELD(struct provider, llm_quirks.has_short_tool_ids),
+     .fallback = "false", .help = "ids of tool calls must be nine letters or digits"},
+    {"alternating_roles", CONFIG_BOOL, FIELD(struct provider, llm_quirks.needs_alternating_roles),
+     .fallback = "false", .help = "it refuses two messages of the same role in a row"},
 };
 static const struct config_section provider_quirks = SECTION(provider_quirk_keys);
+
+/* In the order of enum tri. */
+static const char *const knowledge_words[] = {"unknown", "false", "true", NULL};
+#define KNOWN(name_, member, help_)                                                   \
+    {                                                                                 \
+        name_, CONFIG_ENUM, FIELD(struct provider_traits_row, traits.member),         \
+            .names = knowledge_words, .fallback_note = "what is known", .help = help_ \
+    }
+
+static const struct config_key trait_keys[] = {
+    {"models", CONFIG_STRING, FIELD(struct provider_traits_row, pattern), .is_required = true,
+     .help = "models that this is about",
+     .detail = "The id as the provider writes it, with `*` for any run of characters. What is not "
+               "written below is what weir knows of the model.",
+     .example = "my-finetune-*"},
+    {"max_output_tokens", CONFIG_INTEGER,
+     FIELD(struct provider_traits_row, traits.max_output_tokens), .min = 1, .max = 100000000,
+     .fallback_note = "what is known",
+     .help = "longest answer; supplied where the dialect asks for one and the client names none",
+     .example = "8192"},
+    {"thinking", CONFIG_ENUM, FIELD(struct provider_traits_row, traits.thinking),
+     .names = llm_thinking_names, .fallback_note = "what is known",
+     .help = "how the model is told to think",
+     .detail = "`none`: it does not; `budget`: in tokens; `effort`, `level`: by a word; "
+               "`adaptive`: Claude from 4.6."},
+    {"structured", CONFIG_ENUM, FIELD(struct provider_traits_row, traits.structured),
+     .names = llm_structured_names, .fallback_note = "what is known",
+     .help = "how the model is held to a JSON schema"},
+    KNOWN("images", takes_images, "it takes images"),
+    KNOWN("audio", takes_audio, "it takes audio"),
+    KNOWN("video", takes_video, "it takes video"),
+    KNOWN("documents", takes_documents, "it takes PDF and other documents"),
+    KNOWN("tools", takes_tools, "it calls tools"),
+    KNOWN("sampling", takes_sampling, "it takes temperature, top_p and top_k"),
+    KNOWN("prefill", takes_prefill, "it continues a last message of the assistant"),
+    KNOWN("many_choices", takes_many_choices, "it takes n > 1"),
+    KNOWN("logprobs", takes_logprobs, "it tells logprobs"),
+};
+static const struct config_section provider_traits_section = SECTION(trait_keys);
 
 static const struct config_key provider_keys[] = {
     {"enabled", CONFIG_BOOL, .set = config_check_bool, .fallback_note = "true",
@@ -146,11 +262,29 @@ static const struct config_key provider_keys[] = {
     {"title", CONFIG_STRING, FIELD(struct provider, title), .help = "name for people"},
     {"dialect", CONFIG_ENUM, FIELD(struct provider, dialect), .names = dialect_names,
      .help = "API that the provider speaks"},
+    {"variant", CONFIG_ENUM, FIELD(struct provider, variant), .names = provider_variant_names,
+     .fallback = "native", .help = "in which cloud the dialect `anthropic` is spoken",
+     .detail = "`vertex`: by `rawPredict` of Vertex AI; `bedrock`: by Bedrock's `invoke`."},
     {"base_url", CONFIG_STRING, FIELD(struct provider, base_url), .set = config_set_base_url,
      .help = "where the API is",
      .detail = "`http://` or `https://`, host, and the part of the path that all operations "
-               "share. Needed for a provider that is not in the catalogue.",
+               "share. Needed for a provider that is not in the catalogue. `{region}`, "
+               "`{project}`, `{location}` and `{resource}` stand for the keys of these names, here "
+               "and in `paths`.",
      .example = "https://llm.internal.example/v1"},
+    {"region", CONFIG_STRING, FIELD(struct provider, places[PLACE_REGION]),
+     .fallback_note = "`AWS_REGION`, `AWS_DEFAULT_REGION`",
+     .help = "region of AWS, for `{region}` and for signing", .example = "eu-central-1"},
+    {"project", CONFIG_STRING, FIELD(struct provider, places[PLACE_PROJECT]),
+     .fallback_note = "`GOOGLE_CLOUD_PROJECT`, `ANTHROPIC_VERTEX_PROJECT_ID`",
+     .help = "project of Google Cloud, for `{project}`", .example = "my-project"},
+    {"location", CONFIG_STRING, FIELD(struct provider, places[PLACE_LOCATION]),
+     .fallback_note = "`GOOGLE_CLOUD_LOCATION`, `CLOUD_ML_REGION`",
+     .help = "location of Google Cloud, for `{location}` and `{vertex_host}`",
+     .example = "europe-west4"},
+    {"resource", CONFIG_STRING, FIELD(struct provider, places[PLACE_RESOURCE]),
+     .fallback_note = "`AZURE_RESOURCE_NAME`", .help = "resource of Azure, for `{resource}`",
+     .example = "my-resource"},
     {"api_key", CONFIG_SECRET, FIELD(struct provider, api_key),
      .fallback_note = "the environment variable of the catalogue row",
      .help = "the provider's credential",
@@ -182,6 +316,10 @@ static const struct config_key provider_keys[] = {
      .help = "HTTP proxy to reach it through", .example = "http://proxy.internal.example:3128"},
     {"quirks", CONFIG_SECTION, .section = &provider_quirks,
      .help = "how its API differs from its dialect"},
+    {"traits", CONFIG_LIST, ARRAY(struct provider, traits, trait_count),
+     .section = &provider_traits_section, .help = "what its models can do, where weir cannot know",
+     .detail = "The first entry whose `models` fits counts, then weir's own table.",
+     .example = "[{models: my-finetune-*, max_output_tokens: 8192}]"},
     {"simulated", CONFIG_BOOL, FIELD(struct provider, is_simulated), .fallback = "false",
      .help = "answer inside weir, without a model and without the network",
      .detail = "Every answer says that it is simulated. For tests and first steps."},
@@ -329,6 +467,7 @@ static const struct config_section metrics = SECTION(metrics_keys);
 
 /* --- the whole ------------------------------------------------------------------------------- */
 
+static const char *const unmappable_modes[] = {"drop", "reject", NULL};
 static const char *const auth_modes[] = {"keys", "none", NULL};
 
 static const struct config_key root_keys[] = {
@@ -355,6 +494,12 @@ static const struct config_key root_keys[] = {
     {"models", CONFIG_MAP, ARRAY(struct settings, aliases, alias_count), .section = &alias,
      .help = "names that clients may ask for, and what is behind them",
      .detail = "Each entry is `name: provider/model`.", .example = "{fast: openai/gpt-4o-mini}"},
+    {"unmappable", CONFIG_ENUM, FIELD(struct settings, unmappable), .names = unmappable_modes,
+     .fallback = "drop",
+     .help = "what becomes of what the target's dialect cannot express",
+     .detail = "`drop`: it is left out and named in the answer's `x-weir-dropped`. `reject`: the "
+               "request is answered with 400. A client may ask for the latter with the header "
+               "`x-weir-unmappable: reject`."},
     {"limits", CONFIG_SECTION, .section = &limits, .help = "bounds on what peers may send"},
     {"timeouts", CONFIG_SECTION, .section = &timeouts, .help = "how long anything may take"},
     {"pool", CONFIG_SECTION, .section = &pool, .help = "idle connections to providers"},

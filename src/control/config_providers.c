@@ -1,5 +1,28 @@
+#include "base/err.h"
 #include "control/config_finish.h"
 #include "control/config_value.h"
+
+/* The paths of each dialect at its own vendor, after what base_url usually ends with. */
+static const struct str dialect_paths[DIALECT_COUNT][OPERATION_COUNT] = {
+    [DIALECT_OPENAI_CHAT] = {[OPERATION_CHAT] = STR_INIT("/chat/completions"),
+                             [OPERATION_COMPLETIONS] = STR_INIT("/completions"),
+                             [OPERATION_MODELS] = STR_INIT("/models")},
+    [DIALECT_OPENAI_RESPONSES] = {[OPERATION_CHAT] = STR_INIT("/responses"),
+                                  [OPERATION_MODELS] = STR_INIT("/models"),
+                                  [OPERATION_RESPONSES] = STR_INIT("/responses")},
+    [DIALECT_ANTHROPIC] = {[OPERATION_CHAT] = STR_INIT("/v1/messages"),
+                           [OPERATION_MODELS] = STR_INIT("/v1/models"),
+                           [OPERATION_COUNT_TOKENS] = STR_INIT("/v1/messages/count_tokens")},
+    [DIALECT_GEMINI] = {[OPERATION_CHAT] = STR_INIT("/v1beta/models/{model}:generateContent"),
+                        [OPERATION_CHAT_STREAM] =
+                            STR_INIT("/v1beta/models/{model}:streamGenerateContent?alt=sse"),
+                        [OPERATION_MODELS] = STR_INIT("/v1beta/models"),
+                        [OPERATION_COUNT_TOKENS] = STR_INIT("/v1beta/models/{model}:countTokens")},
+    [DIALECT_BEDROCK] = {[OPERATION_CHAT] = STR_INIT("/model/{model}/converse"),
+                         [OPERATION_CHAT_STREAM] = STR_INIT("/model/{model}/converse-stream")},
+    [DIALECT_COHERE] =
+        {[OPERATION_CHAT] = STR_INIT("/v2/chat"), [OPERATION_MODELS] = STR_INIT("/v1/models")},
+};
 
 void config_default_paths(struct provider *provider)
 {
@@ -7,11 +30,31 @@ void config_default_paths(struct provider *provider)
         if (provider->paths[i].ptr != NULL)
             return; /* what is not written is not offered */
     }
-    if (provider->dialect == DIALECT_OPENAI_CHAT) {
-        provider->paths[OPERATION_CHAT] = STR("/chat/completions");
-        provider->paths[OPERATION_COMPLETIONS] = STR("/completions");
-        provider->paths[OPERATION_MODELS] = STR("/models");
+    memcpy(provider->paths, dialect_paths[provider->dialect], sizeof(provider->paths));
+}
+
+/* --- places ------------------------------------------------------------------------------------
+ */
+
+/* The names that the vendors' SDKs read, in their order. */
+const char *const config_place_variables[PLACE_COUNT][2] = {
+    [PLACE_REGION] = {"AWS_REGION", "AWS_DEFAULT_REGION"},
+    [PLACE_PROJECT] = {"GOOGLE_CLOUD_PROJECT", "ANTHROPIC_VERTEX_PROJECT_ID"},
+    [PLACE_LOCATION] = {"GOOGLE_CLOUD_LOCATION", "CLOUD_ML_REGION"},
+    [PLACE_RESOURCE] = {"AZURE_RESOURCE_NAME", "AZURE_OPENAI_RESOURCE"},
+};
+
+int config_fill_places(struct config_reader *reader, struct provider *provider,
+                       enum provider_place *missing)
+{
+    for (unsigned i = 0; i < PLACE_COUNT; i++) {
+        for (unsigned k = 0; k < 2 && provider->places[i].len == 0; k++)
+            provider->places[i] =
+                arena_dup(reader->arena, config_env_value(config_place_variables[i][k]));
+        if (provider->places[i].ptr == NULL)
+            return err_set(ERR_NOMEM, FAULT_GATEWAY, "out of memory");
     }
+    return provider_fill_places(provider, reader->arena, missing);
 }
 
 struct provider *config_add_provider(struct config_reader *reader, struct settings *settings,
@@ -75,8 +118,11 @@ static void check_has_url(struct config_reader *reader, const struct config_node
 static void find_credential(struct config_reader *reader, const struct config_node *node,
                             struct provider *provider)
 {
+    bool is_fetched =
+        provider->auth == AUTH_AWS || provider->auth == AUTH_GOOGLE || provider->auth == AUTH_ENTRA;
     if (provider->auth == AUTH_NO_CREDENTIAL || provider->is_simulated ||
-        provider->api_key.len > 0 || config_node_get(node, STR("api_key")) != NULL ||
+        (is_fetched && config_node_get(node, STR("auth")) != NULL) || provider->api_key.len > 0 ||
+        config_node_get(node, STR("api_key")) != NULL ||
         config_node_get(node, STR("base_url")) != NULL)
         return;
     const char *name =
@@ -86,6 +132,8 @@ static void find_credential(struct config_reader *reader, const struct config_no
         provider->api_key = arena_dup(reader->arena, value);
         return;
     }
+    if (is_fetched)
+        return;
     config_error(
         reader->report, node->key_mark, "provider \"%.*s\" has no \"api_key\"; expected one%s%s%s",
         STR_ARG(provider->name), name != NULL ? " here, or in the environment variable " : "",
@@ -117,6 +165,8 @@ static struct config_mark place_of(const struct config_node *node, struct str me
 static void finish_provider(struct config_reader *reader, const struct config_node *node,
                             struct provider *provider)
 {
+    err_clear();
+    enum provider_place missing;
     check_has_url(reader, node, provider);
     check_tls(reader, node, provider);
     config_default_paths(provider);
@@ -125,7 +175,18 @@ static void finish_provider(struct config_reader *reader, const struct config_no
     if (errors != reader->report->errors ||
         (provider->base_url.len == 0 && !provider->is_simulated))
         return;
-    if (provider_resolve(provider) < 0)
+    int r = config_fill_places(reader, provider, &missing);
+    if (missing < PLACE_COUNT) {
+        config_error(reader->report, node->key_mark,
+                     "provider \"%.*s\" has no \"%s\"; expected one here, or in the environment "
+                     "variable %s",
+                     STR_ARG(provider->name), provider_place_names[missing],
+                     config_place_variables[missing][0]);
+        return;
+    }
+    if (r == 0)
+        r = provider_merge_traits(provider, reader->arena);
+    if (r < 0 || provider_resolve(provider) < 0)
         config_error(reader->report, place_of(node, str_c(err_slot()->message)),
                      "provider \"%.*s\": %s", STR_ARG(provider->name), err_slot()->message);
 }

@@ -6,16 +6,32 @@
 #include "rt/addr.h"
 
 const char *const provider_auth_names[AUTH_COUNT + 1] = {
-    [AUTH_BEARER] = "bearer",
-    [AUTH_HEADER] = "header",
-    [AUTH_QUERY] = "query",
-    [AUTH_NO_CREDENTIAL] = "none",
+    [AUTH_BEARER] = "bearer",      [AUTH_HEADER] = "header", [AUTH_QUERY] = "query",
+    [AUTH_NO_CREDENTIAL] = "none", [AUTH_AWS] = "aws",       [AUTH_GOOGLE] = "google",
+    [AUTH_ENTRA] = "entra",
 };
 
 const char *const provider_operation_names[OPERATION_COUNT + 1] = {
     [OPERATION_CHAT] = "chat",
+    [OPERATION_CHAT_STREAM] = "chat_stream",
     [OPERATION_COMPLETIONS] = "completions",
     [OPERATION_MODELS] = "models",
+    [OPERATION_COUNT_TOKENS] = "count_tokens",
+    [OPERATION_RESPONSES] = "responses",
+    [OPERATION_MESSAGES] = "messages",
+};
+
+const char *const provider_variant_names[VARIANT_BEDROCK + 2] = {
+    [VARIANT_NATIVE] = "native",
+    [VARIANT_VERTEX] = "vertex",
+    [VARIANT_BEDROCK] = "bedrock",
+};
+
+const char *const provider_place_names[PLACE_COUNT + 1] = {
+    [PLACE_REGION] = "region",
+    [PLACE_PROJECT] = "project",
+    [PLACE_LOCATION] = "location",
+    [PLACE_RESOURCE] = "resource",
 };
 
 const char *const provider_stream_usage_names[STREAM_USAGE_COUNT + 1] = {
@@ -141,11 +157,39 @@ static int resolve_url(struct provider *provider)
 static int check_paths(const struct provider *provider)
 {
     for (unsigned i = 0; i < OPERATION_COUNT; i++) {
-        struct str path = provider->paths[i];
-        if (path.len > 0 && (path.ptr[0] != '/' || !is_url_text(path)))
+        struct str path = provider->paths[i], before = path;
+        ptrdiff_t at = str_find(path, STR("{model}"));
+        if (at >= 0)
+            before = str_head(path, (size_t)at);
+        struct str after = at >= 0 ? str_skip(path, (size_t)at + strlen("{model}")) : STR_EMPTY;
+        if (path.len > 0 && (path.ptr[0] != '/' || !is_url_text(before) || !is_url_text(after)))
             return invalid("paths.%s is not a path that begins with \"/\"",
                            provider_operation_names[i]);
     }
+    return 0;
+}
+
+/* Secrets that end up in a header of some request. */
+static int check_auth_settings(const struct provider_auth_settings *s)
+{
+    const struct {
+        const char *name;
+        struct str value;
+    } written[] = {
+        {"access_key_id", s->access_key_id},
+        {"secret_access_key", s->secret_access_key},
+        {"session_token", s->session_token},
+        {"region", s->region},
+        {"service", s->service},
+        {"tenant_id", s->tenant_id},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(written); i++) {
+        if (!http_value_is_safe(written[i].value))
+            return invalid("auth.%s holds a line break or another control character",
+                           written[i].name);
+    }
+    if ((s->access_key_id.len == 0) != (s->secret_access_key.len == 0))
+        return invalid("auth has one of access_key_id and secret_access_key; it needs both");
     return 0;
 }
 
@@ -156,7 +200,7 @@ static int check_credential(const struct provider *provider)
         return invalid("auth.name is not the name of a header or query parameter");
     if (!http_value_is_safe(provider->api_key))
         return invalid("api_key holds a line break or another control character");
-    return 0;
+    return check_auth_settings(&provider->auth_settings);
 }
 
 static int check_headers(const struct provider *provider)
@@ -179,6 +223,95 @@ static int check_headers(const struct provider *provider)
                            STR_ARG(name));
     }
     return 0;
+}
+
+/* --- places in URLs ----------------------------------------------------------------------------
+ */
+
+/* A name in a URL's host or path: nothing that would mean another host or path. */
+static bool is_place(struct str text)
+{
+    for (size_t i = 0; i < text.len; i++) {
+        char c = text.ptr[i];
+        bool is_alnum = (c >= '0' && c <= '9') || ((c | 32) >= 'a' && (c | 32) <= 'z');
+        if (!is_alnum && c != '-' && c != '_' && c != ':' && c != '.')
+            return false;
+    }
+    return text.len > 0 && text.ptr[0] != '.';
+}
+
+/* https://cloud.google.com/vertex-ai/docs/general/locations: the global and the multi-regional
+ * endpoints are named in another way than a region's. */
+static struct str vertex_host(struct str location, struct arena *arena)
+{
+    if (str_eq(location, STR("global")))
+        return STR("aiplatform.googleapis.com");
+    if (str_eq(location, STR("us")) || str_eq(location, STR("eu")))
+        return arena_printf(arena, "aiplatform.%.*s.rep.googleapis.com", STR_ARG(location));
+    return arena_printf(arena, "%.*s-aiplatform.googleapis.com", STR_ARG(location));
+}
+
+/* What "{name}" stands for; ptr NULL when it is no place. */
+static struct str place_value(const struct provider *provider, struct str name,
+                              enum provider_place *place, struct arena *arena)
+{
+    bool is_vertex_host = str_eq(name, STR("vertex_host"));
+    if (is_vertex_host)
+        name = STR("location");
+    for (unsigned i = 0; i < PLACE_COUNT; i++) {
+        if (!str_eq(name, str_c(provider_place_names[i])))
+            continue;
+        *place = (enum provider_place)i;
+        struct str value = provider->places[i];
+        if (value.len > 0 && is_vertex_host)
+            return vertex_host(value, arena);
+        return value.ptr != NULL ? value : STR("");
+    }
+    return STR_EMPTY;
+}
+
+static int fill_places(const struct provider *provider, struct str *text, struct arena *arena,
+                       enum provider_place *missing)
+{
+    struct str done = STR(""), rest = *text;
+    ptrdiff_t open;
+    if (str_index(rest, '{') < 0)
+        return 0;
+    while ((open = str_index(rest, '{')) >= 0) {
+        ptrdiff_t close = str_index(rest, '}');
+        if (close < open)
+            break;
+        size_t end = (size_t)close + 1;
+        struct str name = str_n(rest.ptr + open + 1, end - (size_t)open - 2);
+        enum provider_place place = PLACE_COUNT;
+        struct str value = place_value(provider, name, &place, arena);
+        if (place < PLACE_COUNT && value.len == 0) {
+            *missing = place;
+            return invalid("%s is missing", provider_place_names[place]);
+        }
+        if (place < PLACE_COUNT && !is_place(value))
+            return invalid("%s: \"%.*s\" cannot stand in a URL", provider_place_names[place],
+                           STR_ARG(str_head(value, 80)));
+        bool is_kept = place == PLACE_COUNT; /* {model}, or an error that is found later */
+        struct str parts[] = {done, str_head(rest, is_kept ? end : (size_t)open), value};
+        done = arena_concat(arena, parts, is_kept ? 2 : 3);
+        if (done.ptr == NULL)
+            return err_set(ERR_NOMEM, FAULT_GATEWAY, "no memory");
+        rest = str_skip(rest, end);
+    }
+    struct str parts[] = {done, rest};
+    *text = arena_concat(arena, parts, ARRAY_LEN(parts));
+    return text->ptr != NULL ? 0 : err_set(ERR_NOMEM, FAULT_GATEWAY, "no memory");
+}
+
+int provider_fill_places(struct provider *provider, struct arena *arena,
+                         enum provider_place *missing)
+{
+    *missing = PLACE_COUNT;
+    int r = fill_places(provider, &provider->base_url, arena, missing);
+    for (unsigned i = 0; r == 0 && i < OPERATION_COUNT; i++)
+        r = fill_places(provider, &provider->paths[i], arena, missing);
+    return r;
 }
 
 int provider_resolve(struct provider *provider)

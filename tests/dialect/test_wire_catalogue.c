@@ -61,10 +61,12 @@ static void row_end(struct row *row)
 }
 
 /* The row as a config that only names it sees it; where every account has another address, with
- * one of them. */
+ * one of them, or with what stands in it. */
 static void row_begin(struct row *row, const char *name)
 {
-    static const char *const more[] = {"", ", base_url: \"https://account.example\""};
+    static const char *const more[] = {"", ", region: us-east-1", ", resource: REDACTED",
+                                       ", project: REDACTED, location: us-east5",
+                                       ", base_url: \"https://account.example\""};
     for (size_t i = 0; i < ARRAY_LEN(more); i++) {
         *row = (struct row){.provider = NULL};
         config_report_init(&row->report, arena_new(4096), STR("weir.yaml"));
@@ -306,7 +308,7 @@ static void check_stream(const struct exchange *e, const struct shown *shown,
 static void check_answer(const struct exchange *e, const struct provider *provider)
 {
     struct shown shown = look_at(e->recording);
-    const struct provider_quirks *quirks = &provider->quirks;
+    const struct llm_quirks *quirks = &provider->llm_quirks;
     if (shown.total_is_more && !quirks->total_includes_reasoning)
         fail_msg("%s: total_tokens is more than its parts", e->recording->path);
     if (shown.reasoning_field != NULL &&
@@ -314,7 +316,7 @@ static void check_answer(const struct exchange *e, const struct provider *provid
         fail_msg("%s: reasoning stands in %s, the row %s says \"%.*s\"", e->recording->path,
                  shown.reasoning_field, e->row, STR_ARG(quirks->reasoning_field));
     if (str_eq(e->recording->framing, STR("sse")))
-        check_stream(e, &shown, quirks);
+        check_stream(e, &shown, &provider->quirks);
 }
 
 static void check_recording(const struct recording *recording, void *ctx)

@@ -92,7 +92,7 @@ static void every_kind_of_value_arrives(void **state)
     assert_true(str_is(p->headers.items[1].value, "7"));
     assert_int_equal(p->model_count, 2);
     assert_int_equal(p->quirks.stream_usage, STREAM_USAGE_ALWAYS);
-    assert_true(str_is(p->quirks.refused_params[0], "seed"));
+    assert_true(str_is(p->llm_quirks.refused_params[0], "seed"));
     assert_int_equal(s->alias_count, 2);
     assert_true(str_is(s->aliases[1].name, "slow"));
     assert_true(str_is(s->aliases[1].target, "vllm/m2"));

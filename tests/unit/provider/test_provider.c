@@ -132,9 +132,11 @@ static void every_kind_has_a_name(void **state)
         const char *const *names;
         unsigned count;
     } tables[] = {
-        {provider_dialect_names, DIALECT_COUNT},
+        {dialect_names, DIALECT_COUNT},
         {provider_auth_names, AUTH_COUNT},
         {provider_operation_names, OPERATION_COUNT},
+        {provider_place_names, PLACE_COUNT},
+        {provider_variant_names, VARIANT_BEDROCK + 1},
         {provider_stream_usage_names, STREAM_USAGE_COUNT},
     };
     for (size_t t = 0; t < ARRAY_LEN(tables); t++) {
