@@ -3,7 +3,7 @@
 #include "control/config_value.h"
 #include "gateway/settings.h"
 
-enum { KEY_NAME_MAX = 64, KEY_VALUE_MIN = 8 };
+enum { KEY_NAME_MAX = 64, KEY_VALUE_MIN = 8, KEY_AWS_SECRET_MIN = 16 };
 
 static const char no_memory[] = "less text (out of memory)";
 
@@ -63,6 +63,34 @@ const char *config_set_key_value(void *object, struct arena *arena, struct str t
         return "a key of at least 8 characters";
     key_hash(text, ((struct virtual_key *)object)->sha256);
     return NULL;
+}
+
+const char *config_set_key_aws_id(void *object, struct arena *arena, struct str text)
+{
+    struct virtual_key *key = object;
+    bool is_good = text.len >= 4 && text.len <= 128;
+    for (size_t i = 0; i < text.len && is_good; i++) {
+        char c = text.ptr[i];
+        is_good = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+                  c == '_' || c == '-';
+    }
+    if (!is_good)
+        return "4 to 128 letters, digits, \"_\" and \"-\"";
+    key->aws_access_key_id = arena_dup(arena, text);
+    return key->aws_access_key_id.ptr != NULL ? NULL : no_memory;
+}
+
+const char *config_set_key_aws_secret(void *object, struct arena *arena, struct str text)
+{
+    struct virtual_key *key = object;
+    for (size_t i = 0; i < text.len; i++) {
+        if (text.ptr[i] <= ' ' || text.ptr[i] > '~')
+            return "a secret without spaces, control characters and letters beyond ASCII";
+    }
+    if (text.len < KEY_AWS_SECRET_MIN)
+        return "a secret of at least 16 characters";
+    key->aws_secret_access_key = arena_dup(arena, text);
+    return key->aws_secret_access_key.ptr != NULL ? NULL : no_memory;
 }
 
 const char *config_set_base_url(void *object, struct arena *arena, struct str text)

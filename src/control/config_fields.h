@@ -18,6 +18,8 @@ config_set_fn config_set_listen_tls;
 config_set_fn config_set_key_name;
 config_set_fn config_set_key_hash;
 config_set_fn config_set_key_value;
+config_set_fn config_set_key_aws_id;
+config_set_fn config_set_key_aws_secret;
 
 /* struct provider */
 config_set_fn config_set_base_url;

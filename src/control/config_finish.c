@@ -141,9 +141,18 @@ static int by_name(const void *a, const void *b)
     return order != 0 ? order : (x->key > y->key) - (x->key < y->key);
 }
 
+static int by_access_key_id(const void *a, const void *b)
+{
+    const struct key_place *x = a, *y = b;
+    int order = str_cmp(x->key->aws_access_key_id, y->key->aws_access_key_id);
+    return order != 0 ? order : (x->key > y->key) - (x->key < y->key);
+}
+
 static int by_hash(const void *a, const void *b)
 {
     const struct key_place *x = a, *y = b;
+    if (x->key->is_aws_only != y->key->is_aws_only)
+        return x->key->is_aws_only - y->key->is_aws_only;
     int order = memcmp(x->key->sha256, y->key->sha256, KEY_HASH_BYTES);
     return order != 0 ? order : (x->key > y->key) - (x->key < y->key);
 }
@@ -157,8 +166,16 @@ static void refuse_twins(struct config_reader *reader, struct key_place *places,
             config_error(reader->report, mark_or_nowhere(places[i].node),
                          "keys: found the name \"%.*s\" twice", STR_ARG(places[i].key->name));
     }
-    qsort(places, count, sizeof(*places), by_hash);
+    qsort(places, count, sizeof(*places), by_access_key_id);
     for (unsigned i = 1; i < count; i++) {
+        struct str id = places[i].key->aws_access_key_id;
+        if (id.len > 0 && str_eq(id, places[i - 1].key->aws_access_key_id))
+            config_error(reader->report, mark_or_nowhere(places[i].node),
+                         "keys: \"%.*s\" and \"%.*s\" have the same aws.access_key_id",
+                         STR_ARG(places[i - 1].key->name), STR_ARG(places[i].key->name));
+    }
+    qsort(places, count, sizeof(*places), by_hash);
+    for (unsigned i = 1; i < count && !places[i].key->is_aws_only; i++) {
         if (memcmp(places[i].key->sha256, places[i - 1].key->sha256, KEY_HASH_BYTES) == 0)
             config_error(reader->report, mark_or_nowhere(places[i].node),
                          "keys: \"%.*s\" and \"%.*s\" are the same key",
@@ -166,12 +183,13 @@ static void refuse_twins(struct config_reader *reader, struct key_place *places,
     }
 }
 
-static void check_key(struct config_reader *reader, const struct virtual_key *key,
+static void check_key(struct config_reader *reader, struct virtual_key *key,
                       const struct config_node *node)
 {
     bool has_hash = config_node_get(node, STR("hash")) != NULL;
     bool has_value = config_node_get(node, STR("value")) != NULL;
-    if (node != NULL && node->kind == NODE_MAP && has_hash == has_value)
+    key->is_aws_only = !has_hash && !has_value && config_node_get(node, STR("aws")) != NULL;
+    if (node != NULL && node->kind == NODE_MAP && has_hash == has_value && !key->is_aws_only)
         config_error(reader->report, node->mark, "key \"%.*s\": found %s; expected one of the two",
                      STR_ARG(key->name),
                      has_hash ? "\"hash\" and \"value\"" : "neither \"hash\" nor \"value\"");

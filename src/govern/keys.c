@@ -19,7 +19,8 @@ struct key_table {
     uint32_t magic;
     unsigned count;
     size_t mask;
-    struct slot slots[];
+    struct slot *aws_slots;
+    struct slot slots[]; /* those by hash, and aws_slots as many again */
 };
 
 static uint64_t hash_prefix(const uint8_t sha256[KEY_HASH_BYTES])
@@ -48,27 +49,59 @@ static const struct slot *find(const struct key_table *table, const uint8_t sha2
     }
 }
 
+/* The same by access key id, which is no secret. */
+static const struct slot *find_aws(const struct key_table *table, struct str access_key_id)
+{
+    uint64_t prefix = str_hash(access_key_id);
+    size_t at = prefix & table->mask;
+    for (;;) {
+        const struct slot *slot = &table->aws_slots[at];
+        if (slot->key == NULL ||
+            (slot->prefix == prefix && str_eq(slot->key->aws_access_key_id, access_key_id)))
+            return slot;
+        at = (at + 1) & table->mask;
+    }
+}
+
+/* False when another key has the same hash or access key id. */
+static bool insert(struct key_table *table, const struct virtual_key *key)
+{
+    if (!key->is_aws_only) {
+        const struct slot *slot = find(table, key->sha256);
+        if (slot->key != NULL)
+            return false;
+        table->slots[slot - table->slots] =
+            (struct slot){.prefix = hash_prefix(key->sha256), .key = key};
+    }
+    if (key->aws_access_key_id.len > 0) {
+        const struct slot *slot = find_aws(table, key->aws_access_key_id);
+        if (slot->key != NULL)
+            return false;
+        table->aws_slots[slot - table->aws_slots] =
+            (struct slot){.prefix = str_hash(key->aws_access_key_id), .key = key};
+    }
+    table->count++;
+    return true;
+}
+
 struct key_table *key_table_new(const struct virtual_key *keys, unsigned count, unsigned *duplicate)
 {
     size_t slot_count = 4;
     while (slot_count < (size_t)count * 2)
         slot_count *= 2;
     struct key_table *table =
-        mem_calloc(1, sizeof(struct key_table) + slot_count * sizeof(struct slot));
+        mem_calloc(1, sizeof(struct key_table) + 2 * slot_count * sizeof(struct slot));
     if (table == NULL)
         return NULL;
     table->magic = KEY_TABLE_MAGIC;
     table->mask = slot_count - 1;
+    table->aws_slots = table->slots + slot_count;
     for (unsigned i = 0; i < count; i++) {
-        const struct slot *slot = find(table, keys[i].sha256);
-        if (slot->key != NULL) {
+        if (!insert(table, &keys[i])) {
             *duplicate = i;
             key_table_free(table);
             return NULL;
         }
-        table->slots[slot - table->slots] =
-            (struct slot){.prefix = hash_prefix(keys[i].sha256), .key = &keys[i]};
-        table->count++;
     }
     return table;
 }
@@ -99,10 +132,24 @@ enum key_verdict key_table_check(const struct key_table *table, struct str crede
     const struct virtual_key *found = find(table, sha256)->key;
     if (found == NULL)
         return KEY_UNKNOWN;
-    if (found->is_disabled)
+    enum key_verdict verdict = virtual_key_verdict(found, now_wall_ns);
+    if (verdict != KEY_DISABLED)
+        *key = found;
+    return verdict;
+}
+
+const struct virtual_key *key_table_find_aws(const struct key_table *table,
+                                             struct str access_key_id)
+{
+    CHECK_MAGIC(table, KEY_TABLE_MAGIC);
+    return access_key_id.len > 0 ? find_aws(table, access_key_id)->key : NULL;
+}
+
+enum key_verdict virtual_key_verdict(const struct virtual_key *key, int64_t now_wall_ns)
+{
+    if (key->is_disabled)
         return KEY_DISABLED;
-    *key = found;
-    bool is_expired = found->expires_wall_ns != 0 && now_wall_ns >= found->expires_wall_ns;
+    bool is_expired = key->expires_wall_ns != 0 && now_wall_ns >= key->expires_wall_ns;
     return is_expired ? KEY_EXPIRED : KEY_OK;
 }
 

@@ -21,6 +21,10 @@ struct virtual_key {
     unsigned model_count;
     int64_t expires_wall_ns; /* 0 = never */
     bool is_disabled;
+    /* The pair with which AWS's clients sign requests; empty = it has none. The secret is plain,
+     * because a signature can be checked in no other way: it is never shown. */
+    struct str aws_access_key_id, aws_secret_access_key;
+    bool is_aws_only; /* there is nothing but that pair: sha256 means nothing */
 };
 
 enum key_verdict { KEY_OK, KEY_MISSING, KEY_UNKNOWN, KEY_EXPIRED, KEY_DISABLED };
@@ -28,7 +32,8 @@ enum key_verdict { KEY_OK, KEY_MISSING, KEY_UNKNOWN, KEY_EXPIRED, KEY_DISABLED }
 struct key_table;
 
 /* Copies nothing but the pointers; `keys` must live as long as the table. NULL = no memory.
- * Two keys with the same hash: *duplicate gets the index of the second, and NULL is returned. */
+ * Two keys with the same hash or access key id: *duplicate gets the index of the second, and NULL
+ * is returned. */
 struct key_table *key_table_new(const struct virtual_key *keys, unsigned count,
                                 unsigned *duplicate);
 void key_table_free(struct key_table *table);
@@ -37,6 +42,11 @@ unsigned key_table_count(const struct key_table *table);
 /* Hashes the credential and finds it in constant time; *key is set for KEY_OK and KEY_EXPIRED. */
 enum key_verdict key_table_check(const struct key_table *table, struct str credential,
                                  int64_t now_wall_ns, const struct virtual_key **key);
+/* The key with this access key id, usable or not (virtual_key_verdict); NULL when there is none. */
+const struct virtual_key *key_table_find_aws(const struct key_table *table,
+                                             struct str access_key_id);
+/* KEY_OK, KEY_EXPIRED or KEY_DISABLED. */
+enum key_verdict virtual_key_verdict(const struct virtual_key *key, int64_t now_wall_ns);
 /* True when the key may use this model name (as asked for) or its resolved provider/model. */
 bool virtual_key_allows(const struct virtual_key *key, struct str asked, struct str resolved);
 

@@ -248,6 +248,8 @@ static void a_secret_is_in_no_message(void **state)
         "keys: [{name: a, hash: sk-do-not-show}]",
         "keys: [{name: a, value: \"sk do-not-show\"}]",
         "keys: [{name: a, value: ${WEIR_T_SECRET}, hash: sk-do-not-show}]",
+        "keys: [{name: a, aws: {access_key_id: AKIA, secret_access_key: do-not-show}}]",
+        "keys: [{name: a, aws: {access_key_id: AKIA, secret_access_key: \"a long do-not-show\"}}]",
         "providers: {a: {base_url: \"ftp://me:do-not-show@x\"}}",
         "providers: {a: {base_url: \"https://me:do-not-show@x\"}}",
         "providers: {a: {base_url: \"https://x\", api_key: \"do-not-show\\nb\"}}",
@@ -485,6 +487,41 @@ static void keys_are_checked(void **state)
     reading_end(&r);
 }
 
+static void a_key_may_have_a_pair_for_signatures(void **state)
+{
+    (void)state;
+    struct reading r;
+    setenv("WEIR_T_SECRET", "a-secret-that-is-long", 1);
+    must_accept(&r, "keys:\n"
+                    "  - name: a\n"
+                    "    value: 12345678\n"
+                    "    aws: {access_key_id: AKIAONE, secret_access_key: \"${WEIR_T_SECRET}\"}\n"
+                    "  - name: b\n"
+                    "    aws: {access_key_id: AKIATWO, secret_access_key: 0123456789abcdef}\n"
+                    "  - name: c\n"
+                    "    aws: {access_key_id: AKIA-3, secret_access_key: 0123456789abcdef}\n");
+    assert_true(str_is(r.settings->keys[0].aws_access_key_id, "AKIAONE"));
+    assert_true(str_is(r.settings->keys[0].aws_secret_access_key, "a-secret-that-is-long"));
+    assert_false(r.settings->keys[0].is_aws_only);
+    assert_true(r.settings->keys[1].is_aws_only);
+    assert_true(str_is(r.settings->keys[2].aws_access_key_id, "AKIA-3"));
+    reading_end(&r);
+    must_refuse(
+        "keys: [{name: a, aws: {access_key_id: AKIAONE}}]",
+        "weir.yaml:1:23: found no \"secret_access_key\" here; expected a secret as text, or "
+        "{file: PATH}: the secret of the pair, best from the environment or a file");
+    must_refuse("keys: [{name: a, aws: {access_key_id: a/b, secret_access_key: 0123456789abcdef}}]",
+                "weir.yaml:1:39: access_key_id: found \"a/b\"; expected 4 to 128 letters, digits, "
+                "\"_\" and \"-\"");
+    must_refuse("keys: [{name: a, aws: {access_key_id: AKIA, secret_access_key: 0123456789abcde}}]",
+                "weir.yaml:1:64: secret_access_key: found a value that is not shown; expected a "
+                "secret of at least 16 characters");
+    must_refuse("keys:\n"
+                "- {name: a, aws: {access_key_id: AKIA, secret_access_key: 0123456789abcdef}}\n"
+                "- {name: b, aws: {access_key_id: AKIA, secret_access_key: 0123456789abcdeg}}\n",
+                "weir.yaml:3:3: keys: \"a\" and \"b\" have the same aws.access_key_id");
+}
+
 static void an_open_gateway_must_be_written_out(void **state)
 {
     (void)state;
@@ -566,6 +603,7 @@ int main(void)
         cmocka_unit_test(a_provider_can_be_switched_off),
         cmocka_unit_test(odd_providers_are_refused),
         cmocka_unit_test(keys_are_checked),
+        cmocka_unit_test(a_key_may_have_a_pair_for_signatures),
         cmocka_unit_test(an_open_gateway_must_be_written_out),
         cmocka_unit_test(the_command_line_goes_before_the_file),
         cmocka_unit_test(sockets_that_were_handed_over_are_listened_on),

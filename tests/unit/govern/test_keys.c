@@ -164,6 +164,43 @@ static void a_key_may_use_the_models_it_lists(void **state)
     }
 }
 
+static void a_key_is_found_by_its_access_key_id(void **state)
+{
+    (void)state;
+    struct virtual_key keys[] = {key_of("a"),
+                                 {.name = STR("b"), .is_aws_only = true},
+                                 {.name = STR("c"), .is_aws_only = true},
+                                 key_of("d")};
+    keys[0].aws_access_key_id = STR("AKIAONE");
+    keys[1].aws_access_key_id = STR("AKIATWO");
+    keys[2].aws_access_key_id = STR("AKIATHREE");
+    unsigned duplicate = 0;
+    struct key_table *table = key_table_new(keys, 4, &duplicate);
+    assert_non_null(table);
+    assert_int_equal(key_table_count(table), 4);
+    for (size_t i = 0; i < 3; i++)
+        assert_ptr_equal(key_table_find_aws(table, keys[i].aws_access_key_id), &keys[i]);
+    static const char *const unknown[] = {"", "AKIA", "akiaone", "AKIAONE ", "AKIAFOUR"};
+    for (size_t i = 0; i < ARRAY_LEN(unknown); i++)
+        assert_null(key_table_find_aws(table, str_c(unknown[i])));
+    const struct virtual_key *found = NULL;
+    assert_int_equal(key_table_check(table, STR("a"), 0, &found), KEY_OK);
+    assert_ptr_equal(found, &keys[0]);
+    assert_int_equal(key_table_check(table, STR("AKIATWO"), 0, &found), KEY_UNKNOWN);
+    key_table_free(table);
+
+    keys[3].aws_access_key_id = STR("AKIATWO");
+    assert_null(key_table_new(keys, 4, &duplicate));
+    assert_int_equal(duplicate, 3);
+
+    keys[1].expires_wall_ns = 5;
+    keys[2].is_disabled = true;
+    assert_int_equal(virtual_key_verdict(&keys[0], 5), KEY_OK);
+    assert_int_equal(virtual_key_verdict(&keys[1], 4), KEY_OK);
+    assert_int_equal(virtual_key_verdict(&keys[1], 5), KEY_EXPIRED);
+    assert_int_equal(virtual_key_verdict(&keys[2], 5), KEY_DISABLED);
+}
+
 static void without_memory_there_is_no_table(void **state)
 {
     (void)state;
@@ -186,6 +223,7 @@ int main(void)
         cmocka_unit_test(a_key_ends_when_it_expires_or_is_disabled),
         cmocka_unit_test(no_key_and_no_keys_let_nobody_in),
         cmocka_unit_test(a_key_may_use_the_models_it_lists),
+        cmocka_unit_test(a_key_is_found_by_its_access_key_id),
         cmocka_unit_test(without_memory_there_is_no_table),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
