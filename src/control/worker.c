@@ -4,6 +4,7 @@
 #include "base/mem.h"
 #include "http/client.h"
 #include "observe/metrics.h"
+#include "provider/credential.h"
 #include "rt/dns.h"
 
 /* How long the last tasks of a stopped loop may take to end by themselves, and once cancelled. */
@@ -42,6 +43,7 @@ static bool worker_fini(struct worker *worker)
 {
     turn_until_idle(worker, LAST_TURNS_NS);
     http_server_cancel_all(); /* who waits for a client to hang up first, say */
+    credential_stop_all();
     http_pool_fini();
     dns_thread_fini();
     turn_until_idle(worker, CANCELLED_TURNS_NS);

@@ -76,7 +76,8 @@ void http_origin_seal(struct http_origin *origin)
     uint64_t h = origin->generation;
     h = mix(mix(mix(h, str_hash(t->host)), t->port), str_hash(t->tls_host));
     h = mix_pointer(mix_pointer(h, t->tls), t->proxy.tls);
-    h = mix(h, (uint64_t)t->policy.allow_loopback << 1 | (uint64_t)t->policy.allow_private);
+    h = mix(h, (uint64_t)t->policy.allow_link_local << 2 | (uint64_t)t->policy.allow_loopback << 1 |
+                   (uint64_t)t->policy.allow_private);
     h = mix(mix(h, str_hash(t->proxy.host)), t->proxy.port);
     h = mix(mix(h, t->proxy.is_tls), str_hash(t->proxy.authorization));
     h = mix(h, str_hash(origin->host_header));
@@ -90,6 +91,7 @@ static bool is_same_target(const struct dial_target *a, const struct dial_target
            str_eq(a->tls_host, b->tls_host) &&
            a->policy.allow_loopback == b->policy.allow_loopback &&
            a->policy.allow_private == b->policy.allow_private &&
+           a->policy.allow_link_local == b->policy.allow_link_local &&
            str_eq(a->proxy.host, b->proxy.host) && a->proxy.port == b->proxy.port &&
            a->proxy.is_tls == b->proxy.is_tls && a->proxy.tls == b->proxy.tls &&
            str_eq(a->proxy.authorization, b->proxy.authorization);

@@ -4,8 +4,8 @@
  * One per loop thread and provider; only that loop's thread.
  * credential_apply yields while the very first token is fetched; after that a refresh goes on in
  * the background and the old token serves until the new one is there.
- * A credential owns its tokens and its refresh; the provider must outlive it (credential_free waits
- * for nothing: a refresh that is under way ends by itself).
+ * A credential owns its tokens, its refresh and a copy of what it needs of the provider;
+ * credential_free waits for nothing: a refresh that is under way ends by itself.
  * -ERR_x with words that hold no secret; fault gateway where the operator must act.
  */
 #ifndef WEIR_PROVIDER_CREDENTIAL_H
@@ -31,10 +31,12 @@ bool credential_is_needed(const struct provider *provider);
 
 /*
  * NULL when out of memory. Nothing is fetched yet. `proxy` is asked for the tunnels to token
- * services that are not link-local; it may be NULL and must outlive the credential.
+ * services that are not the machine's own; it may be NULL and is copied.
  */
 struct credential *credential_new(const struct provider *provider, const struct dial_proxy *proxy);
 void credential_free(struct credential *credential);
+/* Cancels the fetches of this thread that are under way: before its loop ends. */
+void credential_stop_all(void);
 
 /*
  * Adds to *out (which may be the request's own list) what authenticates the request: for AWS the

@@ -32,6 +32,8 @@ static bool is_allowed(const struct dial_policy *policy, enum net_kind kind)
         return policy->allow_loopback || policy->allow_private;
     case NET_PRIVATE:
         return policy->allow_private;
+    case NET_LINK_LOCAL:
+        return policy->allow_link_local;
     default:
         return false;
     }

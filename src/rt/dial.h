@@ -16,7 +16,10 @@
 struct dial_policy {
     bool allow_loopback;
     bool allow_private; /* also allows loopback */
-    /* Link-local (with the metadata services) and reserved addresses are always refused. */
+    /* With the metadata services of clouds: for fetching the machine's own credentials, never for
+     * an address that a request or a provider's row can name. */
+    bool allow_link_local;
+    /* Reserved addresses are always refused. */
 };
 
 /* An HTTP proxy that is asked for a tunnel (CONNECT). host.len 0 = none. */
