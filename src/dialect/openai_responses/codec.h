@@ -44,6 +44,10 @@ enum { RESPONSES_MEMBERS_MAX = 8 };
 int responses_collect(const struct responses_reading *r, struct str object,
                       const char *const *names, struct json_value *values, struct str *rest);
 
+/* Appends one member to *rest. */
+int responses_keep(const struct responses_reading *r, struct str key, struct json_value value,
+                   struct str *rest);
+
 /* `input`: a string, or an array of items that is added to the messages. */
 int responses_read_input(struct responses_reading *r, struct json_value input);
 int responses_read_tools(struct responses_reading *r, struct json_value tools);

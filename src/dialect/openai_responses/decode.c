@@ -28,6 +28,8 @@ struct item {
 
 struct llm_decoder {
     struct arena *arena;
+    /* For one event. Not the arena above: a sink may keep things there while an event is put. */
+    struct arena *scratch;
     const struct llm_codec_settings *settings;
     struct item *items, *free;
     unsigned blocks;
@@ -37,13 +39,26 @@ struct llm_decoder {
     bool has_call, has_refusal;
 };
 
+static void free_scratch(void *arg)
+{
+    struct llm_decoder *d = arg;
+    arena_free(d->scratch);
+}
+
 struct llm_decoder *responses_decoder_new(struct arena *arena,
                                           const struct llm_codec_settings *settings)
 {
     struct llm_decoder *d = ARENA_NEW(arena, struct llm_decoder);
-    if (d != NULL) {
-        d->arena = arena;
-        d->settings = settings;
+    if (d == NULL)
+        return NULL;
+    d->arena = arena;
+    d->settings = settings;
+    d->scratch = arena_new(1024);
+    if (d->scratch == NULL)
+        return NULL;
+    if (!arena_defer(arena, free_scratch, d)) {
+        arena_free(d->scratch);
+        return NULL;
     }
     return d;
 }
@@ -352,15 +367,15 @@ static int finish_reasoning(struct llm_decoder *d, struct item *item, struct str
         r = put_thoughts(d, item, member(object, "content"), sink);
     if (r < 0)
         return r;
-    struct arena_mark mark = arena_mark(d->arena);
+    struct arena_mark mark = arena_mark(d->scratch);
     event.block = item->block;
     event.delta = DELTA_SIGNATURE;
     event.signature.maker = DIALECT_OPENAI_RESPONSES;
     event.signature.data =
-        responses_signature_join(d->arena, text_of(member(object, "encrypted_content")), id);
+        responses_signature_join(d->scratch, text_of(member(object, "encrypted_content")), id);
     if (text_is_some(event.signature.data))
         r = llm_sink_put(sink, &event);
-    arena_rewind(d->arena, mark);
+    arena_rewind(d->scratch, mark);
     return r == 0 ? put_stop(item, sink) : r;
 }
 
@@ -368,7 +383,7 @@ static int begin_call(struct llm_decoder *d, struct item *item, struct str objec
                       struct llm_sink *sink)
 {
     struct llm_event event = llm_event_make(EVENT_BLOCK_START);
-    struct arena_mark mark = arena_mark(d->arena);
+    struct arena_mark mark = arena_mark(d->scratch);
     event.block_kind = BLOCK_TOOL_CALL;
     event.id = text_of(member(object, "call_id"));
     event.name = text_of(member(object, "name"));
@@ -376,11 +391,11 @@ static int begin_call(struct llm_decoder *d, struct item *item, struct str objec
         event.id = text_of(member(object, "id"));
     if (text_is_empty(event.id))
         event.id = text_plain(
-            arena_printf(d->arena, "call_%.*s_%u", STR_ARG(d->settings->request_id), d->calls));
+            arena_printf(d->scratch, "call_%.*s_%u", STR_ARG(d->settings->request_id), d->calls));
     d->calls++;
     d->has_call = true;
     int r = put_start(d, item, &event, sink);
-    arena_rewind(d->arena, mark);
+    arena_rewind(d->scratch, mark);
     return r;
 }
 
@@ -389,10 +404,10 @@ static int finish_call(struct llm_decoder *d, struct item *item, struct str obje
 {
     int r = item->is_begun ? 0 : begin_call(d, item, object, sink);
     if (r == 0 && item->kind == ITEM_CUSTOM) {
-        struct arena_mark mark = arena_mark(d->arena);
+        struct arena_mark mark = arena_mark(d->scratch);
         struct text input = text_of(member(object, "input"));
-        r = put_delta(item, DELTA_ARGUMENTS, responses_custom_arguments(d->arena, input), sink);
-        arena_rewind(d->arena, mark);
+        r = put_delta(item, DELTA_ARGUMENTS, responses_custom_arguments(d->scratch, input), sink);
+        arena_rewind(d->scratch, mark);
     } else if (r == 0 && !item->has_text) {
         r = put_delta(item, DELTA_ARGUMENTS, text_of(member(object, "arguments")), sink);
     }

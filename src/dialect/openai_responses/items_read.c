@@ -452,6 +452,13 @@ static int sign(struct item *at, struct llm_block *blocks, struct text encrypted
     return blocks->next != NULL ? join_thoughts(at, blocks) : 0;
 }
 
+static bool has_content(const struct llm_block *blocks)
+{
+    while (blocks != NULL && !text_is_some(blocks->name))
+        blocks = blocks->next;
+    return blocks != NULL;
+}
+
 static int read_reasoning(struct item *at)
 {
     static const char *const names[] = {"type", "id", "summary", "content", "encrypted_content",
@@ -474,6 +481,9 @@ static int read_reasoning(struct item *at)
     r = read_thoughts(at, "summary", values[2], item, &blocks);
     if (r == 0)
         r = read_thoughts(at, "content", values[3], item, &blocks);
+    /* An empty list has no block that could stand for it. */
+    if (r == 0 && values[3].kind == JSON_ARRAY && !has_content(blocks))
+        r = responses_keep(at->r, STR("content"), values[3], &item->rest);
     if (r < 0)
         return r;
     if (blocks == NULL) {

@@ -29,8 +29,8 @@ int responses_read_text(const struct responses_reading *r, const char *member,
     return 0;
 }
 
-static int add_rest(const struct responses_reading *r, struct str key, struct json_value value,
-                    struct str *rest)
+int responses_keep(const struct responses_reading *r, struct str key, struct json_value value,
+                   struct str *rest)
 {
     struct str parts[] = {*rest, rest->len > 0 ? STR(",\"") : STR("\""), key, STR("\":"),
                           value.text};
@@ -56,7 +56,7 @@ int responses_collect(const struct responses_reading *r, struct str object,
             i++;
         if (names[i] != NULL)
             values[i] = value;
-        else if (add_rest(r, key, value, rest) != 0)
+        else if (responses_keep(r, key, value, rest) != 0)
             return -ERR_NOMEM;
     }
     return more < 0 ? responses_refuse(r, "", "is not valid JSON, or is nested too deeply") : 0;
