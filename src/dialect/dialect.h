@@ -81,7 +81,8 @@ struct dialect {
     int (*write_request)(struct llm_request *request, const struct llm_target *target,
                          struct arena *arena, struct llm_notes *notes, struct buf *out);
 
-    /* NULL when out of memory. */
+    /* NULL when out of memory. The arena is the decoder's own: it may be rewound after an event, so
+     * no sink may allocate from it. The same holds for an encoder's. */
     struct llm_decoder *(*decoder_new)(struct arena *arena,
                                        const struct llm_codec_settings *settings);
     /* One event of a stream. Data that is no JSON is -ERR_INVALID: the event is lost, the stream is

@@ -131,7 +131,9 @@ struct llm_answer {
     struct llm_error error;
 };
 
-/* A sink that folds: give &fold.sink to a decoder. */
+/* A sink that folds: give &fold.sink to a decoder. Its arena is not the decoder's, which may take
+ * back what was allocated while an event was put. Texts of blocks are escaped ones; a block of
+ * text that got nothing is left out. */
 struct llm_fold {
     struct llm_sink sink;
     struct arena *arena;

@@ -14,13 +14,15 @@
 
 /* Tokens for a word; false for words that are not in the table ("none" is 0). */
 bool reasoning_budget_of(struct text effort, uint32_t *tokens);
-/* The word for tokens: "low", ... never NULL. */
+/* The word for tokens: "low", ... never NULL; "none" for none. */
 const char *reasoning_effort_of(double tokens);
 
-/* The wish as a budget within [min, max_tokens - 1] (Anthropic wants at least 1024 and less than
- * max_tokens; a budget that does not fit is moved and noted by the caller). 0 = no wish told. */
+/* The wish as a number of tokens, as it was told or as its word says; on without either is
+ * medium's. 0 = no wish told, or not to think, or the model is to decide. The caller moves it into
+ * what its provider takes (Anthropic: at least 1024, less than max_tokens) and notes that. */
 uint32_t reasoning_as_budget(const struct llm_reasoning *reasoning);
-/* The wish as a word: the client's own, else from its budget; NULL ptr = no wish told. */
+/* The wish as a word: the client's own, else from its budget ("none" for off, "medium" for on
+ * without more); NULL ptr = no wish told, or the model is to decide. */
 struct text reasoning_as_effort(const struct llm_reasoning *reasoning);
 
 #endif
