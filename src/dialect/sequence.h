@@ -8,7 +8,9 @@
  * A block that is open when another begins is closed at once when it can get no more (text,
  * thinking; a call whose arguments are a whole JSON object). Otherwise the new one is held back
  * until then, or until the choice's FINISH. Blocks that are interleaved so are put in the order
- * they began. A block that never got anything (an empty text) is left out.
+ * they began. Text that comes to a block that was closed so begins another of its kind. A text or
+ * thinking block that never got anything is left out (a signature alone is something); empty deltas
+ * are, too. ERROR closes nothing. After a choice's FINISH nothing of it is passed on.
  */
 #ifndef WEIR_DIALECT_SEQUENCE_H
 #define WEIR_DIALECT_SEQUENCE_H
@@ -19,10 +21,11 @@ struct sequence {
     struct llm_sink sink; /* first member: what the decoder is given */
     struct llm_sink *next;
     size_t limit;
+    struct arena *arena; /* not the decoder's, which may be rewound after an event */
+    /* private */
     struct sequence_choice *choices;
-    struct arena *arena;
+    struct sequence_block *free;
     size_t held_bytes;
-    bool has_finished[8]; /* private */
 };
 
 void sequence_init(struct sequence *sequence, struct arena *arena, struct llm_sink *next,
