@@ -125,8 +125,11 @@ static void find_credential(struct config_reader *reader, const struct config_no
         config_node_get(node, STR("api_key")) != NULL ||
         config_node_get(node, STR("base_url")) != NULL)
         return;
-    const char *name =
-        provider->env_key.len > 0 ? arena_cstr(reader->arena, provider->env_key) : NULL;
+    /* The catalogue names a variable for one row only; this one serves all of Bedrock's. */
+    struct str variable = provider->env_key;
+    if (variable.len == 0 && provider->auth == AUTH_AWS && provider->auth_settings.service.len == 0)
+        variable = STR("AWS_BEARER_TOKEN_BEDROCK");
+    const char *name = variable.len > 0 ? arena_cstr(reader->arena, variable) : NULL;
     struct str value = name != NULL ? config_env_value(name) : STR_EMPTY;
     if (value.len > 0) {
         provider->api_key = arena_dup(reader->arena, value);
