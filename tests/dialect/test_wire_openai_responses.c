@@ -110,7 +110,7 @@ static struct str dump(struct arena *arena, const struct llm_answer *answer)
     buf_printf(&out, "usage %lld %lld %lld %lld %lld\n", (long long)answer->usage.input,
                (long long)answer->usage.output, (long long)MAX(answer->usage.reasoning, 0),
                (long long)MAX(answer->usage.cache_read, 0),
-               (long long)token_usage_cache_write(&answer->usage));
+               (long long)MAX(token_usage_cache_write(&answer->usage), 0));
     if (answer->is_error)
         buf_printf(&out, "error %d %.*s\n", (int)answer->error.kind,
                    STR_ARG(text_or(arena, answer->error.message, STR_EMPTY)));

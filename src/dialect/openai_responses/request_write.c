@@ -160,9 +160,27 @@ static void write_input(struct body *b)
     buf_add_char(b->members.out, ']');
 }
 
+/* Tools that only another provider could run: with none left, there is nothing to choose from. */
+static bool has_lost_tools(const struct llm_request *request)
+{
+    for (const struct llm_tool *tool = request->tools; tool != NULL; tool = tool->next) {
+        if (tool->kind == TOOL_FUNCTION || tool->maker == DIALECT_OPENAI_RESPONSES)
+            return false;
+    }
+    return request->tools != NULL;
+}
+
 static void write_tools(struct body *b)
 {
     const struct llm_request *request = b->request;
+    if (has_lost_tools(request)) {
+        unsigned i = 0;
+        for (const struct llm_tool *tool = request->tools; tool != NULL; tool = tool->next)
+            llm_note_dropped(b->notes, "tools[%u]", i++);
+        if (responses_has_tool_choice(request))
+            llm_note_dropped(b->notes, "tool_choice");
+        return;
+    }
     if (request->tools != NULL && is_taken_by_target(b, "tools")) {
         responses_member(&b->members, "tools");
         responses_write_tools(b->members.out, request, b->notes);

@@ -60,7 +60,7 @@ void responses_usage_write(struct buf *out, const struct token_usage *usage)
 {
     int64_t input = MAX(token_usage_input_total(usage), 0);
     int64_t output = MAX(usage->output, 0);
-    int64_t written = token_usage_cache_write(usage);
+    int64_t written = MAX(token_usage_cache_write(usage), 0);
     if (usage->input < 0 && usage->output < 0) {
         BUF_LIT(out, "null");
         return;
@@ -69,10 +69,8 @@ void responses_usage_write(struct buf *out, const struct token_usage *usage)
     buf_add_i64(out, input);
     BUF_LIT(out, ",\"input_tokens_details\":{\"cached_tokens\":");
     buf_add_i64(out, MAX(usage->cache_read, 0));
-    if (written >= 0) {
-        BUF_LIT(out, ",\"cache_write_tokens\":");
-        buf_add_i64(out, written);
-    }
+    BUF_LIT(out, ",\"cache_write_tokens\":");
+    buf_add_i64(out, written);
     BUF_LIT(out, "},\"output_tokens\":");
     buf_add_i64(out, output);
     BUF_LIT(out, ",\"output_tokens_details\":{\"reasoning_tokens\":");
