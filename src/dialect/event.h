@@ -65,7 +65,7 @@ struct llm_event {
     struct text id, model; /* BLOCK_START of a TOOL_CALL: id is the call's, none where none is told;
                               of THINKING: that of the item (Responses) */
     int64_t created_s;     /* -1 = not told */
-    struct text service_tier;
+    struct text service_tier; /* START; USAGE: the one that it came to */
     /* BLOCK_START */
     enum llm_block_kind block_kind;
     struct text name;               /* TOOL_CALL */

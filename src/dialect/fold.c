@@ -289,7 +289,7 @@ static int fold_event(struct llm_sink *sink, const struct llm_event *event)
         return 0;
     case EVENT_USAGE:
         token_usage_merge(&fold->answer.usage, &event->usage);
-        return 0;
+        return keep(fold->arena, &fold->answer.service_tier, event->service_tier) ? 0 : no_memory();
     case EVENT_FINISH:
         return on_finish(fold, event);
     case EVENT_DONE:
