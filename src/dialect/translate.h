@@ -4,7 +4,7 @@
  * to be changed, the form of a structured answer, the order of events.
  * One exchange's task; nothing yields.
  * Lives in the arena it was made with; translation_fini gives back bufs.
- * -ERR_INVALID with words for the client and `bad_param`, -ERR_NOMEM, -ERR_LIMIT.
+ * -ERR_INVALID with words for the client, -ERR_NOMEM, -ERR_LIMIT.
  */
 #ifndef WEIR_DIALECT_TRANSLATE_H
 #define WEIR_DIALECT_TRANSLATE_H
@@ -15,7 +15,9 @@
 struct translation {
     const struct dialect *client, *provider;
     struct arena *arena;
-    struct llm_request request; /* as the client meant it */
+    /* As the client meant it. Where answers repeat what was asked (Responses) it stays so; else it
+     * is what was written, with all that writers change. */
+    struct llm_request request;
     struct llm_notes notes;
     struct buf dropped, supplied;
     struct llm_codec_settings settings;
@@ -34,6 +36,12 @@ struct translation {
     struct llm_error error;
     enum llm_finish finish;
     struct text raw_finish, model;
+    /* private */
+    struct str body, path_model;
+    bool path_is_stream, is_written, has_failed;
+    struct arena *decoder_arena, *encoder_arena;
+    struct llm_sink *after_names; /* the sequence, or the fold of a whole answer */
+    struct translation_calls *calls;
 };
 
 /*
@@ -43,12 +51,14 @@ struct translation {
 int translation_init(struct translation *t, struct arena *arena, const struct dialect *client,
                      const struct dialect *provider, const struct llm_codec_settings *settings,
                      struct str body, struct str path_model, bool path_is_stream);
-/* Appends the body for the target. Notes are in t->dropped and t->supplied. May be called again for
- * another target of any dialect: the request is read anew from the body. */
+/* Appends the body for the target, and forgets what was seen of an answer. Notes are in t->dropped
+ * and t->supplied. May be called again for another target of any dialect: the request is read anew
+ * from the body. */
 int translation_write_request(struct translation *t, const struct dialect *provider,
                               const struct llm_target *target, struct buf *out);
 
-/* One event of the provider's stream; what it comes to goes to `frames`. */
+/* One event of the provider's stream; what it comes to goes to `frames`, an error too
+ * (t->is_error). -ERR_INVALID: the event could not be read and is lost, the stream is not. */
 int translation_event(struct translation *t, struct str type, struct str data,
                       struct llm_frames *frames);
 /* The provider's stream has ended: 0 when the answer was whole, -ERR_RESET when it was cut. */
@@ -56,9 +66,13 @@ int translation_end(struct translation *t, struct llm_frames *frames);
 /* A whole answer. *answer_error true: it holds an error (t->error), nothing was written. */
 int translation_whole(struct translation *t, struct str body, struct buf *out, bool *answer_error);
 /* A failure of ours or of the provider after the stream has begun: the client dialect's last
- * words. */
+ * words. Nothing is written when they have been said (by an event of the provider's), or when the
+ * answer is done. */
 int translation_fail(struct translation *t, const struct llm_error *error,
                      struct llm_frames *frames);
+
+/* The client dialect's own ping; writes nothing where it has none. */
+int translation_ping(struct translation *t, struct llm_frames *frames);
 
 void translation_fini(struct translation *t);
 
