@@ -34,10 +34,11 @@ bool cohere_read_error(unsigned status, struct str type_header, struct str body,
 /* --- the marks of blocks that are read from one of two places --- */
 
 /* The name of a THINKING block that stood in `tool_plan`, of a DOCUMENT block of `documents`, an
- * OPAQUE block of `tool_calls`. */
+ * OPAQUE block of `tool_calls`, a TEXT block that was a part of a list and not a string. */
 #define COHERE_TOOL_PLAN TEXT_LIT("tool_plan")
 #define COHERE_DOCUMENTS TEXT_LIT("documents")
 #define COHERE_TOOL_CALLS TEXT_LIT("tool_calls")
+#define COHERE_PART TEXT_LIT("part")
 bool cohere_is_marked(struct text name, struct text mark);
 
 /* --- writing --- */

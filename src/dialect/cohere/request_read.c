@@ -24,12 +24,13 @@ static bool is_bool_or_none(struct json_value value)
 /* --- blocks ---------------------------------------------------------------------------------- */
 
 static int add_text(struct reading *r, struct llm_block **list, enum llm_block_kind kind,
-                    struct text text)
+                    struct text text, struct text mark)
 {
     struct llm_block *block = llm_block_add(r->arena, list, kind);
     if (block == NULL)
         return cohere_no_memory();
     block->text = text;
+    block->name = mark;
     return 0;
 }
 
@@ -140,12 +141,12 @@ static int read_part(struct reading *r, struct llm_block **list, struct str part
     if (json_string_eq(type, STR("text"))) {
         if (values[TEXT].kind != JSON_STRING)
             return cohere_refuse("must be a string", "%s.text", place);
-        return add_text(r, list, BLOCK_TEXT, text_of(values[TEXT]));
+        return add_text(r, list, BLOCK_TEXT, text_of(values[TEXT]), COHERE_PART);
     }
     if (json_string_eq(type, STR("thinking"))) {
         if (values[THINKING].kind != JSON_STRING)
             return cohere_refuse("must be a string", "%s.thinking", place);
-        return add_text(r, list, BLOCK_THINKING, text_of(values[THINKING]));
+        return add_text(r, list, BLOCK_THINKING, text_of(values[THINKING]), TEXT_NONE);
     }
     if (json_string_eq(type, STR("image_url")))
         return read_image(r, list, values[IMAGE], place);
@@ -166,7 +167,7 @@ static int read_content(struct reading *r, struct llm_block **list, struct json_
     if (content.kind == JSON_NONE)
         return 0;
     if (content.kind == JSON_STRING)
-        return add_text(r, list, BLOCK_TEXT, text_of(content));
+        return add_text(r, list, BLOCK_TEXT, text_of(content), TEXT_NONE);
     if (content.kind != JSON_ARRAY)
         return cohere_refuse("must be a string or a list of parts", "messages[%u].content", index);
     json_cursor_init(&cursor, content.text);
@@ -271,11 +272,9 @@ static int read_assistant(struct reading *r, struct llm_message *message,
     int rc = 0;
     if (!is_or_none(values[MESSAGE_TOOL_PLAN], JSON_STRING))
         return cohere_refuse("must be a string", "messages[%u].tool_plan", index);
-    if (values[MESSAGE_TOOL_PLAN].kind == JSON_STRING) {
-        rc = add_text(r, &message->blocks, BLOCK_THINKING, text_of(values[MESSAGE_TOOL_PLAN]));
-        if (rc == 0)
-            message->blocks->name = COHERE_TOOL_PLAN;
-    }
+    if (values[MESSAGE_TOOL_PLAN].kind == JSON_STRING)
+        rc = add_text(r, &message->blocks, BLOCK_THINKING, text_of(values[MESSAGE_TOOL_PLAN]),
+                      COHERE_TOOL_PLAN);
     if (rc == 0)
         rc = read_content(r, &message->blocks, values[MESSAGE_CONTENT], index);
     if (rc == 0)

@@ -214,6 +214,12 @@ static bool write_user_part(struct writing *w, const struct llm_block *block, bo
     }
 }
 
+/* Text that alone is written as a string. */
+static bool is_plain(const struct llm_block *block)
+{
+    return block->kind == BLOCK_TEXT && !cohere_is_marked(block->name, COHERE_PART);
+}
+
 /* --- messages -------------------------------------------------------------------------------- */
 
 static void begin_message(struct writing *w, const char *role)
@@ -231,7 +237,7 @@ static void write_result(struct writing *w, const struct llm_block *block, unsig
     cohere_member_text(out, "tool_call_id", block->id);
     if (block->is_error)
         drop_block(w, index, ".is_error");
-    if (block->blocks != NULL && block->blocks->next == NULL && block->blocks->kind == BLOCK_TEXT) {
+    if (block->blocks != NULL && block->blocks->next == NULL && is_plain(block->blocks)) {
         cohere_member_text(out, "content", block->blocks->text);
         buf_add_char(out, '}');
         return;
@@ -275,7 +281,7 @@ static void write_said(struct writing *w, const char *role, const struct llm_blo
         return;
     size_t before = out->len;
     begin_message(w, role);
-    if (count <= 1 && (only == NULL || only->kind == BLOCK_TEXT)) {
+    if (count <= 1 && (only == NULL || is_plain(only))) {
         cohere_member_text(out, "content", only != NULL ? only->text : TEXT_LIT(""));
         buf_add_char(out, '}');
         return;
@@ -367,7 +373,7 @@ static void write_answer_content(struct writing *w, const struct llm_message *me
             count++;
         }
     }
-    if (count == 1 && only->kind == BLOCK_TEXT) {
+    if (count == 1 && is_plain(only)) {
         cohere_member_text(out, "content", only->text);
         return;
     }
@@ -633,7 +639,8 @@ static void write_thinking(struct writing *w)
         return;
     }
     BUF_LIT(w->out, "{\"type\":\"enabled\"");
-    uint32_t budget = reasoning->budget.len > 0 ? 0 : reasoning_as_budget(reasoning);
+    /* Without a word and without a number it is the model's own. */
+    uint32_t budget = text_is_some(reasoning->effort) ? reasoning_as_budget(reasoning) : 0;
     if (reasoning->mode == REASONING_ON && reasoning->budget.len > 0)
         cohere_member_raw(w->out, "token_budget", reasoning->budget);
     else if (reasoning->mode == REASONING_ON && budget > 0)
