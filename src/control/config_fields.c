@@ -102,6 +102,15 @@ const char *config_set_base_url(void *object, struct arena *arena, struct str te
     return provider->base_url.ptr != NULL ? NULL : no_memory;
 }
 
+const char *config_set_developer_role(void *object, struct arena *arena, struct str text)
+{
+    (void)arena;
+    bool has_role = false;
+    const char *expected = config_parse_bool(text, &has_role);
+    ((struct provider *)object)->llm_quirks.has_no_developer_role = !has_role;
+    return expected;
+}
+
 const char *config_ignore(void *object, struct arena *arena, struct str text)
 {
     (void)object;

@@ -23,6 +23,7 @@ config_set_fn config_set_key_aws_secret;
 
 /* struct provider */
 config_set_fn config_set_base_url;
+config_set_fn config_set_developer_role;
 /* For keys that the reader looks at in the tree. */
 config_set_fn config_check_bool;
 config_set_fn config_ignore;

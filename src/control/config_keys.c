@@ -202,8 +202,8 @@ static const struct config_key provider_quirk_keys[] = {
     {"max_tokens_field", CONFIG_STRING, FIELD(struct provider, llm_quirks.max_tokens_field),
      .fallback_note = "max_tokens", .help = "field that bounds the length of an answer",
      .example = "max_completion_tokens"},
-    {"no_developer_role", CONFIG_BOOL, FIELD(struct provider, llm_quirks.has_no_developer_role),
-     .fallback = "false", .help = "it knows the role `system`, but not `developer`"},
+    {"developer_role", CONFIG_BOOL, .set = config_set_developer_role, .fallback = "false",
+     .help = "it knows the role `developer` beside `system`"},
     {"short_tool_ids", CONFIG_BOOL, FIELD(struct provider, llm_quirks.has_short_tool_ids),
      .fallback = "false", .help = "ids of tool calls must be nine letters or digits"},
     {"alternating_roles", CONFIG_BOOL, FIELD(struct provider, llm_quirks.needs_alternating_roles),
@@ -355,6 +355,19 @@ static const struct config_section alias = {.keys = alias_keys,
                                             .name_offset = offsetof(struct alias_settings, name),
                                             .element = "model"};
 
+/* --- responses ------------------------------------------------------------------------------- */
+
+static const struct config_key response_keys[] = {
+    {"store", CONFIG_SIZE, FIELD(struct settings, response_store_bytes), .min = 0, .max = 64 * GIB,
+     .fallback = "0B",
+     .help = "memory for answers that a next turn may name as `previous_response_id`; `0B` = none",
+     .detail = "For providers that have no Responses API; where the provider has one, it keeps its "
+               "answers itself. The oldest go first."},
+    {"ttl", CONFIG_DURATION, FIELD(struct settings, response_store_ttl_ns), .min = NS_PER_SEC,
+     .max = 30 * DAY_NS, .fallback = "1h", .help = "how long such an answer is kept"},
+};
+static const struct config_section responses = SECTION(response_keys);
+
 /* --- limits ---------------------------------------------------------------------------------- */
 
 static const struct config_key limit_keys[] = {
@@ -500,6 +513,8 @@ static const struct config_key root_keys[] = {
      .detail = "`drop`: it is left out and named in the answer's `x-weir-dropped`. `reject`: the "
                "request is answered with 400. A client may ask for the latter with the header "
                "`x-weir-unmappable: reject`."},
+    {"responses", CONFIG_SECTION, .section = &responses,
+     .help = "answers of the Responses API that weir keeps itself"},
     {"limits", CONFIG_SECTION, .section = &limits, .help = "bounds on what peers may send"},
     {"timeouts", CONFIG_SECTION, .section = &timeouts, .help = "how long anything may take"},
     {"pool", CONFIG_SECTION, .section = &pool, .help = "idle connections to providers"},

@@ -29,7 +29,7 @@
     .takes_images = YES, .takes_audio = NO, .takes_video = NO, .takes_documents = YES,        \
     .takes_tools = YES, .takes_sampling = YES, .takes_prefill = NO, .takes_many_choices = NO, \
     .takes_logprobs = NO
-/* From Opus 4.7 temperature, top_p and top_k are refused. */
+/* From Opus 4.7 on temperature, top_p and top_k are refused. */
 #define CLAUDE_NEWEST                                                                        \
     .takes_images = YES, .takes_audio = NO, .takes_video = NO, .takes_documents = YES,       \
     .takes_tools = YES, .takes_sampling = NO, .takes_prefill = NO, .takes_many_choices = NO, \
@@ -76,9 +76,24 @@ static const struct provider_traits_row known[] = {
         .structured = STRUCTURED_NATIVE, CLAUDE_NEW),
     ROW("claude-*-4-6*", .max_output_tokens = 64000, .thinking = THINKING_ADAPTIVE,
         .structured = STRUCTURED_NATIVE, CLAUDE_NEW),
-    ROW("claude-opus-4-7*", .max_output_tokens = 128000, .thinking = THINKING_ADAPTIVE,
+    ROW("claude-*-4-7*", .max_output_tokens = 128000, .thinking = THINKING_ADAPTIVE,
         .structured = STRUCTURED_NATIVE, CLAUDE_NEWEST),
-    ROW("claude-opus-4-8*", .max_output_tokens = 128000, .thinking = THINKING_ADAPTIVE,
+    ROW("claude-*-4-8*", .max_output_tokens = 128000, .thinking = THINKING_ADAPTIVE,
+        .structured = STRUCTURED_NATIVE, CLAUDE_NEWEST),
+    /* As OpenRouter names them: claude-4.7-opus. */
+    ROW("claude-4-7-*", .max_output_tokens = 128000, .thinking = THINKING_ADAPTIVE,
+        .structured = STRUCTURED_NATIVE, CLAUDE_NEWEST),
+    ROW("claude-4-6-*", .max_output_tokens = 64000, .thinking = THINKING_ADAPTIVE,
+        .structured = STRUCTURED_NATIVE, CLAUDE_NEW),
+    ROW("claude-4-5-*", .max_output_tokens = 64000, .thinking = THINKING_BUDGET,
+        .structured = STRUCTURED_NATIVE, CLAUDE),
+    ROW("claude-4*", .max_output_tokens = 32000, .thinking = THINKING_BUDGET,
+        .structured = STRUCTURED_BY_TOOL, CLAUDE),
+    ROW("claude-haiku-5*", .max_output_tokens = 128000, .thinking = THINKING_ADAPTIVE,
+        .structured = STRUCTURED_NATIVE, CLAUDE_NEW),
+    ROW("claude-*-5", .max_output_tokens = 128000, .thinking = THINKING_ADAPTIVE,
+        .structured = STRUCTURED_NATIVE, CLAUDE_NEWEST),
+    ROW("claude-*-5-*", .max_output_tokens = 128000, .thinking = THINKING_ADAPTIVE,
         .structured = STRUCTURED_NATIVE, CLAUDE_NEWEST),
     /* Claude 4: claude-opus-4-20250514, claude-opus-4-0, claude-opus-4@20250514, claude-opus-4. */
     ROW("claude-opus-4", .max_output_tokens = 32000, .thinking = THINKING_BUDGET,
@@ -99,7 +114,7 @@ static const struct provider_traits_row known[] = {
         .structured = STRUCTURED_BY_TOOL, CLAUDE),
     /* What comes next is taken to be as the newest, with a bound that all of them have. */
     ROW("claude-*", .max_output_tokens = 64000, .thinking = THINKING_ADAPTIVE,
-        .structured = STRUCTURED_NATIVE, CLAUDE_NEW),
+        .structured = STRUCTURED_NATIVE, CLAUDE_NEWEST),
 
     /* Google: https://ai.google.dev/gemini-api/docs/models */
     ROW("gemini-1-*", .max_output_tokens = 8192, .thinking = THINKING_NONE, GEMINI),
@@ -110,7 +125,7 @@ static const struct provider_traits_row known[] = {
     ROW("gemini-2-5-*", .max_output_tokens = 65536, .thinking = THINKING_BUDGET, GEMINI),
     ROW("gemini-3*-image*", .max_output_tokens = 32768, .takes_images = YES, .takes_audio = NO,
         .takes_video = NO, .takes_tools = NO, .takes_sampling = YES),
-    ROW("gemini-flash-lite-latest", .max_output_tokens = 65536, GEMINI),
+    ROW("gemini-*-latest", .max_output_tokens = 65536, .thinking = THINKING_LEVEL, GEMINI),
     ROW("gemini-3*", .max_output_tokens = 65536, .thinking = THINKING_LEVEL, GEMINI),
     ROW("gemini-*", .max_output_tokens = 65536, GEMINI),
     ROW("gemma-3-1b*", .max_output_tokens = 8192, .thinking = THINKING_NONE,
@@ -175,6 +190,8 @@ static const struct provider_traits_row known[] = {
     /* Cohere: https://docs.cohere.com/docs/models */
     ROW("command-a-reasoning*", .max_output_tokens = 32768, .thinking = THINKING_BUDGET,
         .takes_images = NO, .takes_tools = YES, COMMAND),
+    ROW("command-a-plus*", .max_output_tokens = 32768, .thinking = THINKING_BUDGET,
+        .takes_tools = YES, COMMAND),
     ROW("command-a-vision*", .max_output_tokens = 8192, .thinking = THINKING_NONE,
         .takes_images = YES, .takes_tools = NO, COMMAND),
     ROW("command-a*", .max_output_tokens = 8192, .thinking = THINKING_NONE, .takes_images = NO,

@@ -238,7 +238,8 @@ static void bad_variables_are_told(void **state)
     /* Not in keys. */
     must_refuse("${WEIR_T_SECRET}: 1",
                 "weir.yaml:1:1: unknown key \"${WEIR_T_SECRET}\"; expected one of listen, "
-                "threads, auth, keys, providers, models, limits, timeouts, pool, log, metrics");
+                "threads, auth, keys, providers, models, unmappable, responses, limits, timeouts, "
+                "pool, log, metrics");
 }
 
 static void a_secret_is_in_no_message(void **state)
@@ -406,6 +407,91 @@ static void a_row_is_laid_over_the_catalogues(void **state)
     must_refuse("providers: {a: {catalogue: opnai, base_url: \"http://x\"}}",
                 "weir.yaml:1:28: catalogue: found \"opnai\"; expected the name of a row of the "
                 "built-in catalogue; did you mean \"openai\"?");
+}
+
+static void clouds_are_told_where_they_are(void **state)
+{
+    (void)state;
+    struct reading r;
+    must_accept(&r, "providers:\n"
+                    "  bedrock: {region: eu-central-1}\n"
+                    "  bedrock-anthropic: {region: us-east-1, auth: {profile: models}}\n"
+                    "  vertex: {project: p-1, location: global}\n"
+                    "  azure: {resource: res, auth: {kind: entra}}\n"
+                    "  az: {catalogue: azure, resource: res, api_key: k1234567}\n");
+    const struct provider *p = provider_of(&r, "bedrock");
+    assert_true(str_is(p->url_host, "bedrock-runtime.eu-central-1.amazonaws.com"));
+    assert_true(str_is(p->paths[OPERATION_CHAT_STREAM], "/model/{model}/converse-stream"));
+    assert_int_equal(p->auth, AUTH_AWS);
+    p = provider_of(&r, "bedrock-anthropic");
+    assert_int_equal(p->variant, VARIANT_BEDROCK);
+    assert_true(str_is(p->auth_settings.profile, "models"));
+    p = provider_of(&r, "vertex");
+    assert_true(str_is(p->url_host, "aiplatform.googleapis.com"));
+    assert_true(str_is(p->paths[OPERATION_CHAT],
+                       "/v1beta1/projects/p-1/locations/global/publishers/"
+                       "google/models/{model}:generateContent"));
+    p = provider_of(&r, "azure");
+    assert_int_equal(p->auth, AUTH_ENTRA);
+    assert_int_equal(p->api_key.len, 0);
+    assert_true(str_is(p->paths[OPERATION_RESPONSES], "/openai/v1/responses"));
+    p = provider_of(&r, "az");
+    assert_int_equal(p->auth, AUTH_HEADER);
+    assert_true(str_is(p->url_host, "res.openai.azure.com"));
+    reading_end(&r);
+    setenv("AWS_DEFAULT_REGION", "us-west-2", 1);
+    setenv("AWS_BEARER_TOKEN_BEDROCK", "bedrock-key", 1);
+    must_accept(&r, "providers: {bedrock: , bedrock-anthropic: {auth: {profile: a}},\n"
+                    "            mine: {catalogue: bedrock-anthropic}}");
+    assert_true(
+        str_is(provider_of(&r, "bedrock")->url_host, "bedrock-runtime.us-west-2.amazonaws.com"));
+    assert_true(str_is(provider_of(&r, "bedrock")->api_key, "bedrock-key"));
+    assert_true(str_is(provider_of(&r, "mine")->api_key, "bedrock-key"));
+    assert_int_equal(provider_of(&r, "bedrock-anthropic")->api_key.len, 0);
+    reading_end(&r);
+    unsetenv("AWS_DEFAULT_REGION");
+    unsetenv("AWS_BEARER_TOKEN_BEDROCK");
+    must_refuse("providers: {bedrock: {}}",
+                "weir.yaml:1:13: provider \"bedrock\" has no \"region\"; expected one here, or in "
+                "the environment variable AWS_REGION");
+    must_refuse("providers: {bedrock: {region: \"x/y\"}}",
+                "weir.yaml:1:31: provider \"bedrock\": region: \"x/y\" cannot stand in a URL");
+}
+
+static void quirks_and_traits_reach_the_dialects(void **state)
+{
+    (void)state;
+    struct reading r;
+    must_accept(&r, "providers:\n"
+                    "  mine:\n"
+                    "    base_url: https://llm.example/v1\n"
+                    "    quirks: {max_tokens_field: max_completion_tokens, short_tool_ids: true,\n"
+                    "             alternating_roles: true, total_includes_reasoning: true}\n"
+                    "    traits:\n"
+                    "      - {models: \"coder-*\", max_output_tokens: 16384, thinking: effort,\n"
+                    "         structured: by_tool, images: false, tools: true}\n"
+                    "      - {models: \"gpt-4o*\", max_output_tokens: 99}\n");
+    const struct provider *p = provider_of(&r, "mine");
+    assert_true(str_is(p->llm_quirks.max_tokens_field, "max_completion_tokens"));
+    assert_true(p->llm_quirks.has_short_tool_ids && p->llm_quirks.needs_alternating_roles &&
+                p->llm_quirks.total_includes_reasoning && p->llm_quirks.has_no_developer_role);
+    const struct llm_traits *t = provider_traits(p, STR("coder-7"));
+    assert_int_equal(t->max_output_tokens, 16384);
+    assert_int_equal(t->thinking, THINKING_EFFORT);
+    assert_int_equal(t->structured, STRUCTURED_BY_TOOL);
+    assert_int_equal(t->takes_images, TRI_NO);
+    assert_int_equal(t->takes_tools, TRI_YES);
+    assert_int_equal(t->takes_audio, TRI_UNSET);
+    t = provider_traits(p, STR("gpt-4o-mini"));
+    assert_int_equal(t->max_output_tokens, 99);
+    assert_int_equal(t->takes_images, TRI_YES);
+    reading_end(&r);
+    must_accept(&r, "providers: {openai: {api_key: k1234567}}");
+    assert_false(provider_of(&r, "openai")->llm_quirks.has_no_developer_role);
+    reading_end(&r);
+    must_refuse("providers: {a: {base_url: \"https://x\", traits: [{thinking: hard, models: m}]}}",
+                "weir.yaml:1:60: thinking: found \"hard\"; expected one of unknown, none, budget, "
+                "effort, adaptive, level");
 }
 
 static void a_written_path_list_is_whole(void **state)
@@ -600,6 +686,8 @@ int main(void)
         cmocka_unit_test(the_key_may_come_from_the_catalogues_variable),
         cmocka_unit_test(a_row_is_laid_over_the_catalogues),
         cmocka_unit_test(a_written_path_list_is_whole),
+        cmocka_unit_test(clouds_are_told_where_they_are),
+        cmocka_unit_test(quirks_and_traits_reach_the_dialects),
         cmocka_unit_test(a_provider_can_be_switched_off),
         cmocka_unit_test(odd_providers_are_refused),
         cmocka_unit_test(keys_are_checked),

@@ -146,6 +146,72 @@ static void every_kind_has_a_name(void **state)
     }
 }
 
+static void places_are_filled_in(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *location, *host;
+    } hosts[] = {
+        {"europe-west4", "europe-west4-aiplatform.googleapis.com"},
+        {"global", "aiplatform.googleapis.com"},
+        {"eu", "aiplatform.eu.rep.googleapis.com"},
+    };
+    struct arena *arena = arena_new(4096);
+    enum provider_place missing;
+    for (size_t i = 0; i < ARRAY_LEN(hosts); i++) {
+        struct provider p = {
+            .base_url = STR("https://{vertex_host}/x"),
+            .paths = {[OPERATION_CHAT] = STR("/p/{project}/l/{location}/m/{model}:go")},
+            .places = {
+                [PLACE_PROJECT] = STR("pro:ject-1"), [PLACE_LOCATION] = str_c(hosts[i].location)}};
+        char path[64];
+        assert_int_equal(provider_fill_places(&p, arena, &missing), 0);
+        assert_int_equal(provider_resolve(&p), 0);
+        assert_true(str_eq(p.url_host, str_c(hosts[i].host)));
+        snprintf(path, sizeof(path), "/p/pro:ject-1/l/%s/m/{model}:go", hosts[i].location);
+        assert_true(str_eq(p.paths[OPERATION_CHAT], str_c(path)));
+    }
+    arena_free(arena);
+}
+
+static void a_place_that_is_missing_or_none_is_named(void **state)
+{
+    (void)state;
+    struct arena *arena = arena_new(4096);
+    enum provider_place missing;
+    struct provider p = {.base_url = STR("https://bedrock-runtime.{region}.amazonaws.com")};
+    assert_int_equal(provider_fill_places(&p, arena, &missing), -ERR_INVALID);
+    assert_int_equal(missing, PLACE_REGION);
+    static const char *const bad[] = {"evil.example/", "a@b", "a b", "x?y", "x#", ".."};
+    for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
+        p.places[PLACE_REGION] = str_c(bad[i]);
+        assert_int_equal(provider_fill_places(&p, arena, &missing), -ERR_INVALID);
+        assert_int_equal(missing, PLACE_COUNT);
+        assert_non_null(strstr(err_slot()->message, "cannot stand in a URL"));
+    }
+    /* What is in braces and no place is found when the URL is read. */
+    static const char *const urls[] = {"https://{nowhere}.example", "https://a{b", "https://a}b"};
+    for (size_t i = 0; i < ARRAY_LEN(urls); i++) {
+        p = (struct provider){.base_url = str_c(urls[i])};
+        assert_int_equal(provider_fill_places(&p, arena, &missing), 0);
+        assert_int_equal(provider_resolve(&p), -ERR_INVALID);
+    }
+    arena_free(arena);
+}
+
+static void half_an_access_key_is_refused(void **state)
+{
+    (void)state;
+    struct provider p = {.base_url = STR("https://example.org"),
+                         .auth = AUTH_AWS,
+                         .auth_settings = {.access_key_id = STR("AKID")}};
+    assert_int_equal(provider_resolve(&p), -ERR_INVALID);
+    assert_non_null(strstr(err_slot()->message, "it needs both"));
+    p.auth_settings.secret_access_key = STR("SECRET\nSECRET");
+    assert_int_equal(provider_resolve(&p), -ERR_INVALID);
+    assert_null(strstr(err_slot()->message, "SECRET"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -154,6 +220,9 @@ int main(void)
         cmocka_unit_test(what_would_break_a_request_is_refused),
         cmocka_unit_test(the_simulated_provider_needs_no_url),
         cmocka_unit_test(every_kind_has_a_name),
+        cmocka_unit_test(places_are_filled_in),
+        cmocka_unit_test(a_place_that_is_missing_or_none_is_named),
+        cmocka_unit_test(half_an_access_key_is_refused),
     };
     return cmocka_run_group_tests_name("provider/provider", tests, NULL, NULL);
 }
