@@ -7,6 +7,7 @@
 
 #include "base/err.h"
 #include "dialect/dialect.h"
+#include "dialect/sequence.h"
 #include "http/sse.h"
 #include "recordings.h"
 #include "responses_grammar.h"
@@ -127,9 +128,10 @@ static void expect_same(const char *path, const char *what, struct str a, struct
 
 /* --- decoding and encoding --- */
 
-/* A decoder's sink that folds and encodes. */
+/* What a decoder's events come to, in strict order: they are folded and encoded. */
 struct relay {
     struct llm_sink sink;
+    struct sequence sequence;
     struct llm_fold fold;
     struct llm_encoder *encoder;
     struct grammar grammar;
@@ -149,6 +151,7 @@ static void relay_init(struct relay *relay, const struct llm_codec_settings *set
 {
     *relay = (struct relay){.sink = {relay_event}, .arena = arena_new(16384), .path = path};
     llm_fold_init(&relay->fold, relay->arena);
+    sequence_init(&relay->sequence, relay->arena, &relay->sink, 1 << 20);
     relay->encoder = dialect->encoder_new(relay->arena, settings);
     grammar_init(&relay->grammar, path);
     assert_non_null(relay->encoder);
@@ -157,6 +160,7 @@ static void relay_init(struct relay *relay, const struct llm_codec_settings *set
 static void relay_fini(struct relay *relay)
 {
     grammar_fini(&relay->grammar);
+    sequence_fini(&relay->sequence);
     arena_free(relay->arena);
 }
 
@@ -270,9 +274,9 @@ static void check_whole(const struct recording *rec, struct str body,
     struct relay relay;
     relay_init(&relay, settings, rec->path);
     struct llm_decoder *decoder = dialect->decoder_new(relay.arena, settings);
-    if (dialect->decode_whole(decoder, body, &relay.sink) != 0)
+    if (dialect->decode_whole(decoder, body, &relay.sequence.sink) != 0)
         fail_msg("%s: %s", rec->path, err_slot()->message);
-    assert_int_equal(dialect->decode_end(decoder, &relay.sink), 0);
+    assert_int_equal(dialect->decode_end(decoder, &relay.sequence.sink), 0);
     struct str got = dump(relay.arena, &relay.fold.answer);
     if (expected.ptr != NULL)
         expect_same(rec->path, "stream and whole answer", expected, got);
@@ -300,7 +304,7 @@ static void check_stream(const struct recording *rec, const struct llm_codec_set
 {
     struct relay relay;
     relay_init(&relay, settings, rec->path);
-    decode_stream(rec->body, settings, &relay.sink, relay.arena, rec->path);
+    decode_stream(rec->body, settings, &relay.sequence.sink, relay.arena, rec->path);
     struct str got = dump(relay.arena, &relay.fold.answer);
     check_features(rec, &relay.fold.answer);
     check_encoded(&relay, settings, got);

@@ -243,14 +243,15 @@ static void write_text_options(struct body *b)
     add_object(b, "text", &inside);
 }
 
-/* A wish that was told as tokens: words above "high" are not known to all of its models. */
+/* A wish that was told as tokens: words above "high" are not known to all models. One that was told
+ * as neither is left to the provider. */
 static struct text effort_of(const struct llm_reasoning *reasoning)
 {
+    if (text_is_some(reasoning->effort) || reasoning->budget.len == 0)
+        return reasoning->effort;
     struct text effort = reasoning_as_effort(reasoning);
-    bool is_derived = !text_is_some(reasoning->effort);
-    if (is_derived && (text_eq(effort, STR("max")) || text_eq(effort, STR("xhigh"))))
-        return text_plain(STR("high"));
-    return effort;
+    bool is_above = text_eq(effort, STR("max")) || text_eq(effort, STR("xhigh"));
+    return is_above ? text_plain(STR("high")) : effort;
 }
 
 /* Clients of these dialects see thoughts whenever they ask for thinking. */
