@@ -151,7 +151,8 @@ void buf_add_json(struct buf *buf, struct str text)
             add_json_escape(buf, p[i]);
         plain = ++i;
     }
-    buf_add(buf, p + plain, text.len - plain);
+    if (plain < text.len) /* an empty text may have no pointer to which C lets anything be added */
+        buf_add(buf, p + plain, text.len - plain);
     buf_add_char(buf, '"');
 }
 
