@@ -52,7 +52,7 @@ static int read_text_part(struct part *part)
     static const char *const names[] = {"type", "text", "annotations", NULL};
     struct json_value values[RESPONSES_MEMBERS_MAX];
     struct str rest = STR_EMPTY;
-    struct text text;
+    struct text text = TEXT_NONE;
     int r = responses_collect(part->r, part->object, names, values, &rest);
     if (r == 0)
         r = responses_read_text(part->r, "text", values[1], &text);
@@ -72,7 +72,7 @@ static int read_refusal_part(struct part *part)
     static const char *const names[] = {"type", "refusal", NULL};
     struct json_value values[RESPONSES_MEMBERS_MAX];
     struct str rest = STR_EMPTY;
-    struct text text;
+    struct text text = TEXT_NONE;
     int r = responses_collect(part->r, part->object, names, values, &rest);
     if (r == 0)
         r = responses_read_text(part->r, "refusal", values[1], &text);
@@ -104,7 +104,7 @@ static int read_image_part(struct part *part)
     static const char *const names[] = {"type", "image_url", "file_id", "detail", NULL};
     struct json_value values[RESPONSES_MEMBERS_MAX];
     struct str rest = STR_EMPTY;
-    struct text url;
+    struct text url = TEXT_NONE;
     struct llm_media media = {0};
     int r = responses_collect(part->r, part->object, names, values, &rest);
     if (r == 0)
@@ -130,7 +130,7 @@ static int read_file_part(struct part *part)
                                         "file_id", "filename",  NULL};
     struct json_value values[RESPONSES_MEMBERS_MAX];
     struct str rest = STR_EMPTY;
-    struct text data;
+    struct text data = TEXT_NONE;
     struct llm_media media = {0};
     int r = responses_collect(part->r, part->object, names, values, &rest);
     if (r == 0)
@@ -297,7 +297,7 @@ static int read_message(struct item *at)
     static const char *const names[] = {"type", "role", "id", "content", NULL};
     struct json_value values[RESPONSES_MEMBERS_MAX];
     struct str rest = STR_EMPTY;
-    struct text id;
+    struct text id = TEXT_NONE;
     enum llm_role role = ROLE_USER;
     int r = responses_collect(at->r, at->object, names, values, &rest);
     if (r == 0)
@@ -316,7 +316,7 @@ static int read_message(struct item *at)
 static int add_call(struct item *at, struct llm_item *item, const struct json_value *values,
                     struct text arguments)
 {
-    struct text id, name;
+    struct text id = TEXT_NONE, name = TEXT_NONE;
     int r = responses_read_text(at->r, "call_id", values[2], &id);
     if (r == 0)
         r = responses_read_text(at->r, "name", values[3], &name);
@@ -344,7 +344,7 @@ static int read_call(struct item *at)
     static const char *const custom[] = {"type", "id", "call_id", "name", "input", NULL};
     struct json_value values[RESPONSES_MEMBERS_MAX];
     struct str rest = STR_EMPTY;
-    struct text id, arguments;
+    struct text id = TEXT_NONE, arguments = TEXT_NONE;
     bool is_custom = text_eq(at->type, STR("custom_tool_call"));
     int r = responses_collect(at->r, at->object, is_custom ? custom : names, values, &rest);
     if (r == 0)
@@ -367,7 +367,7 @@ static int read_output(struct item *at)
     static const char *const names[] = {"type", "id", "call_id", "output", NULL};
     struct json_value values[RESPONSES_MEMBERS_MAX];
     struct str rest = STR_EMPTY;
-    struct text id, call_id;
+    struct text id = TEXT_NONE, call_id = TEXT_NONE;
     int r = responses_collect(at->r, at->object, names, values, &rest);
     if (r == 0)
         r = responses_read_text(at->r, "id", values[1], &id);
@@ -420,9 +420,9 @@ static int read_thoughts(struct item *at, const char *name, struct json_value li
 static int join_thoughts(struct item *at, struct llm_block *block)
 {
     struct buf text = BUF_INIT;
-    for (struct llm_block *b = block; b != NULL; b = b->next) {
-        if (b != block)
-            BUF_LIT(&text, "\n\n");
+    buf_add_str(&text, text_or(at->r->arena, block->text, STR_EMPTY));
+    for (const struct llm_block *b = block->next; b != NULL; b = b->next) {
+        BUF_LIT(&text, "\n\n");
         buf_add_str(&text, text_or(at->r->arena, b->text, STR_EMPTY));
     }
     block->text = text_plain(arena_dup(at->r->arena, buf_str(&text)));
@@ -465,7 +465,7 @@ static int read_reasoning(struct item *at)
                                         NULL};
     struct json_value values[RESPONSES_MEMBERS_MAX];
     struct str rest = STR_EMPTY;
-    struct text id, encrypted;
+    struct text id = TEXT_NONE, encrypted = TEXT_NONE;
     struct llm_block *blocks = NULL, **end;
     int r = responses_collect(at->r, at->object, names, values, &rest);
     if (r == 0)

@@ -148,9 +148,10 @@ static void write_input(struct body *b)
     if (first == NULL && b->is_own)
         return; /* a stored prompt or conversation stands for it */
     responses_member(&b->members, "input");
-    bool is_string = b->is_own && first->next == NULL && first->role == ROLE_USER &&
-                     first->blocks != NULL && first->blocks->next == NULL &&
-                     first->blocks->kind == BLOCK_TEXT && first->blocks->item == NULL;
+    bool is_string = b->is_own && first != NULL && first->next == NULL &&
+                     first->role == ROLE_USER && first->blocks != NULL &&
+                     first->blocks->next == NULL && first->blocks->kind == BLOCK_TEXT &&
+                     first->blocks->item == NULL;
     if (is_string) {
         text_write(b->members.out, first->blocks->text);
         return;

@@ -107,8 +107,9 @@ int openai_responses_items_of(struct str request_body, struct str response_json,
     struct json_scan request, response;
     bool has_any = false;
     int r = json_scan_object(request_body, JSON_DEPTH_MAX, wants, WANT_COUNT, &request);
-    if (r == 0)
-        r = json_scan_object(response_json, JSON_DEPTH_MAX, output_want, 1, &response);
+    if (r < 0)
+        return r;
+    r = json_scan_object(response_json, JSON_DEPTH_MAX, output_want, 1, &response);
     if (r < 0)
         return r;
     if (response.found[0].kind != JSON_ARRAY)
