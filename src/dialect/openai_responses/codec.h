@@ -17,6 +17,11 @@
 struct text responses_signature_join(struct arena *arena, struct text encrypted, struct text id);
 void responses_signature_split(struct text data, struct text *encrypted, struct text *id);
 
+/* The signature of a redacted thought of another maker: items have no member that says so and comes
+ * back from every client, so it is said in front of the data. */
+struct text responses_redact(struct arena *arena, struct text data);
+bool responses_unredact(struct text *data);
+
 /* --- reading --- */
 
 /* Where a reader is in the request, for its errors. */

@@ -73,28 +73,28 @@ struct fields {
 };
 
 static const struct {
-    const char *name;
+    struct str name;
     size_t offset;
 } value_fields[] = {
-    {"type", offsetof(struct fields, type)},
-    {"delta", offsetof(struct fields, delta)},
-    {"response", offsetof(struct fields, response)},
-    {"item", offsetof(struct fields, item)},
-    {"part", offsetof(struct fields, part)},
-    {"text", offsetof(struct fields, text)},
-    {"arguments", offsetof(struct fields, arguments)},
-    {"refusal", offsetof(struct fields, refusal)},
-    {"annotation", offsetof(struct fields, annotation)},
-    {"logprobs", offsetof(struct fields, logprobs)},
-    {"error", offsetof(struct fields, error)},
+    {STR_INIT("type"), offsetof(struct fields, type)},
+    {STR_INIT("delta"), offsetof(struct fields, delta)},
+    {STR_INIT("response"), offsetof(struct fields, response)},
+    {STR_INIT("item"), offsetof(struct fields, item)},
+    {STR_INIT("part"), offsetof(struct fields, part)},
+    {STR_INIT("text"), offsetof(struct fields, text)},
+    {STR_INIT("arguments"), offsetof(struct fields, arguments)},
+    {STR_INIT("refusal"), offsetof(struct fields, refusal)},
+    {STR_INIT("annotation"), offsetof(struct fields, annotation)},
+    {STR_INIT("logprobs"), offsetof(struct fields, logprobs)},
+    {STR_INIT("error"), offsetof(struct fields, error)},
 };
 static const struct {
-    const char *name;
+    struct str name;
     size_t offset;
 } index_fields[] = {
-    {"output_index", offsetof(struct fields, output_index)},
-    {"content_index", offsetof(struct fields, content_index)},
-    {"summary_index", offsetof(struct fields, summary_index)},
+    {STR_INIT("output_index"), offsetof(struct fields, output_index)},
+    {STR_INIT("content_index"), offsetof(struct fields, content_index)},
+    {STR_INIT("summary_index"), offsetof(struct fields, summary_index)},
 };
 
 static void *field_at(struct fields *fields, size_t offset)
@@ -112,11 +112,11 @@ static int read_fields(struct str data, struct fields *fields)
     json_cursor_init(&cursor, data);
     while ((more = json_iter_object(&cursor, &key, &value)) == 1) {
         for (size_t i = 0; i < ARRAY_LEN(value_fields); i++) {
-            if (str_eq(key, str_c(value_fields[i].name)))
+            if (str_eq(key, value_fields[i].name))
                 *(struct json_value *)field_at(fields, value_fields[i].offset) = value;
         }
         for (size_t i = 0; value.kind == JSON_NUMBER && i < ARRAY_LEN(index_fields); i++) {
-            if (str_eq(key, str_c(index_fields[i].name)))
+            if (str_eq(key, index_fields[i].name))
                 (void)json_number_i64(value, field_at(fields, index_fields[i].offset));
         }
     }
@@ -701,29 +701,29 @@ static int on_ping(struct llm_decoder *d, const struct fields *f, struct llm_sin
 }
 
 static const struct {
-    const char *type;
+    struct str type;
     event_reader *read;
 } event_readers[] = {
-    {"response.output_text.delta", on_text},
-    {"response.function_call_arguments.delta", on_arguments},
-    {"response.reasoning_summary_text.delta", on_summary},
-    {"response.reasoning_text.delta", on_thought},
-    {"response.refusal.delta", on_refusal},
-    {"response.output_text.annotation.added", on_annotation},
-    {"response.content_part.added", on_part_added},
-    {"response.content_part.done", on_part_done},
-    {"response.function_call_arguments.done", on_arguments_done},
-    {"response.output_item.added", on_item_added},
-    {"response.output_item.done", on_item_done},
-    {"response.created", on_created},
-    {"response.in_progress", on_created},
-    {"response.queued", on_created},
-    {"response.completed", on_end},
-    {"response.incomplete", on_end},
-    {"response.failed", on_end},
-    {"response.cancelled", on_end},
-    {"ping", on_ping},
-    {"keepalive", on_ping},
+    {STR_INIT("response.output_text.delta"), on_text},
+    {STR_INIT("response.function_call_arguments.delta"), on_arguments},
+    {STR_INIT("response.reasoning_summary_text.delta"), on_summary},
+    {STR_INIT("response.reasoning_text.delta"), on_thought},
+    {STR_INIT("response.refusal.delta"), on_refusal},
+    {STR_INIT("response.output_text.annotation.added"), on_annotation},
+    {STR_INIT("response.content_part.added"), on_part_added},
+    {STR_INIT("response.content_part.done"), on_part_done},
+    {STR_INIT("response.function_call_arguments.done"), on_arguments_done},
+    {STR_INIT("response.output_item.added"), on_item_added},
+    {STR_INIT("response.output_item.done"), on_item_done},
+    {STR_INIT("response.created"), on_created},
+    {STR_INIT("response.in_progress"), on_created},
+    {STR_INIT("response.queued"), on_created},
+    {STR_INIT("response.completed"), on_end},
+    {STR_INIT("response.incomplete"), on_end},
+    {STR_INIT("response.failed"), on_end},
+    {STR_INIT("response.cancelled"), on_end},
+    {STR_INIT("ping"), on_ping},
+    {STR_INIT("keepalive"), on_ping},
 };
 
 static int on_error(struct llm_decoder *d, const struct fields *f, struct str data,
@@ -747,7 +747,7 @@ int responses_decode(struct llm_decoder *d, struct str type, struct str data, st
         type = json_string_raw(fields.type);
     fields.event = type;
     for (size_t i = 0; i < ARRAY_LEN(event_readers); i++) {
-        if (str_eq(type, str_c(event_readers[i].type)))
+        if (str_eq(type, event_readers[i].type))
             return event_readers[i].read(d, &fields, sink);
     }
     bool is_bare_error = fields.type.kind == JSON_NONE && fields.error.kind == JSON_OBJECT;

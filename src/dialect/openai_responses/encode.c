@@ -36,7 +36,7 @@ struct llm_encoder {
     unsigned index;
     struct str item_id;
     struct text call_id, name;
-    bool is_custom, has_part;
+    bool is_custom, has_part, is_redacted;
     struct buf text, annotations, logprobs, signature;
     unsigned annotation_count;
 };
@@ -81,13 +81,20 @@ static struct buf *begin(struct llm_encoder *e, const char *type)
     return e->event;
 }
 
+static void blank(struct buf *buf, size_t from, char c)
+{
+    char *at = buf->ptr + from;
+    while ((at = memchr(at, c, (size_t)(buf->ptr + buf->len - at))) != NULL)
+        *at = ' ';
+}
+
 /* JSON that was taken over as it stood may have line breaks between its tokens. */
 static void end(struct llm_encoder *e)
 {
     buf_add_char(e->event, '}');
-    for (size_t i = e->event_start; buf_ok(e->event) && i < e->event->len; i++) {
-        if (e->event->ptr[i] == '\n' || e->event->ptr[i] == '\r')
-            e->event->ptr[i] = ' ';
+    if (buf_ok(e->event)) {
+        blank(e->event, e->event_start, '\n');
+        blank(e->event, e->event_start, '\r');
     }
     e->frames->end(e->frames);
 }
@@ -387,6 +394,7 @@ static void begin_block(struct llm_encoder *e, const struct llm_event *event)
 {
     e->kind = event->block_kind;
     e->is_open = true;
+    e->is_redacted = event->is_redacted;
     e->has_part = e->is_custom = false;
     e->annotation_count = 0;
     buf_clear(&e->text);
@@ -535,11 +543,15 @@ static void on_arguments(struct llm_encoder *e, struct text text)
 static void on_signature(struct llm_encoder *e, const struct llm_signature *signature)
 {
     struct arena_mark mark = arena_mark(e->arena);
-    struct text id, data = signature->data;
-    if (signature->maker == DIALECT_OPENAI_RESPONSES)
+    struct llm_signature shown = *signature;
+    struct text id, data;
+    if (signature->maker == DIALECT_OPENAI_RESPONSES) {
         responses_signature_split(signature->data, &data, &id);
-    else
-        data = signature_mark(e->arena, signature, SIGNATURE_OF_THINKING, DIALECT_OPENAI_RESPONSES);
+    } else {
+        if (e->is_redacted)
+            shown.data = responses_redact(e->arena, signature->data);
+        data = signature_mark(e->arena, &shown, SIGNATURE_OF_THINKING, DIALECT_OPENAI_RESPONSES);
+    }
     buf_clear(&e->signature);
     if (!text_is_empty(data))
         text_write(&e->signature, data);

@@ -446,6 +446,7 @@ static int sign(struct item *at, struct llm_block *blocks, struct text encrypted
         last->signature = signature;
         return 0;
     }
+    blocks->is_redacted = responses_unredact(&signature.data);
     blocks->signature = signature;
     blocks->is_for_call = place == SIGNATURE_OF_CALL;
     blocks->item = NULL;

@@ -82,6 +82,22 @@ void responses_signature_split(struct text data, struct text *encrypted, struct 
     }
 }
 
+static const struct str redacted = STR_INIT("redacted:");
+
+struct text responses_redact(struct arena *arena, struct text data)
+{
+    struct str parts[] = {redacted, data.s};
+    return (struct text){arena_concat(arena, parts, ARRAY_LEN(parts)), data.is_escaped};
+}
+
+bool responses_unredact(struct text *data)
+{
+    if (!str_starts(data->s, redacted))
+        return false;
+    data->s = str_skip(data->s, redacted.len);
+    return true;
+}
+
 struct llm_citation responses_read_annotation(struct str object)
 {
     struct llm_citation citation = {

@@ -486,6 +486,37 @@ static void a_calls_signature_has_its_carrier(void **state)
     frames_fini(&f);
 }
 
+/* A redacted thought (Anthropic's) is one again when it comes back. */
+static void a_redacted_thought_stays_redacted(void **state)
+{
+    (void)state;
+    struct frames f = {.frames = {frame_begin, frame_end}};
+    struct llm_encoder *e = dialect->encoder_new(arena, &settings);
+    struct llm_event event = event_of(EVENT_BLOCK_START, 0);
+    struct llm_request request;
+    struct json_value value;
+    event.block_kind = BLOCK_THINKING;
+    event.is_redacted = true;
+    dialect->encode(e, &event, &f.frames);
+    event = event_of(EVENT_DELTA, 0);
+    event.delta = DELTA_SIGNATURE;
+    event.signature = (struct llm_signature){text_plain(STR("DATA==")), DIALECT_ANTHROPIC};
+    dialect->encode(e, &event, &f.frames);
+    event = event_of(EVENT_BLOCK_STOP, 0);
+    dialect->encode(e, &event, &f.frames);
+    put_end(e, &f, FINISH_STOP);
+    BUF_LIT(&out, "{\"model\":\"m\",\"input\":");
+    assert_true(json_find(final_of(&f), "output", &value));
+    buf_add_str(&out, value.text);
+    buf_add_char(&out, '}');
+    assert_int_equal(dialect->read_request(buf_str(&out), arena, &request), 0);
+    const struct llm_block *block = request.messages->blocks;
+    assert_true(block->is_redacted);
+    assert_int_equal(block->signature.maker, DIALECT_ANTHROPIC);
+    assert_true(text_eq(block->signature.data, STR("DATA==")));
+    frames_fini(&f);
+}
+
 /* A client's tool of free text gets its text, though the model was told of a function. */
 static void a_custom_tool_gets_its_text(void **state)
 {
@@ -706,6 +737,7 @@ int main(void)
         TEST(a_custom_call_is_the_clients_only_when_its_tool_is),
         TEST(B_06_every_finish_is_told),
         TEST(a_calls_signature_has_its_carrier),
+        TEST(a_redacted_thought_stays_redacted),
         TEST(a_custom_tool_gets_its_text),
         TEST(the_request_is_repeated_on_one_line),
         TEST(a_citation_spans_the_text_so_far),
