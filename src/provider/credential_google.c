@@ -165,8 +165,8 @@ YIELDS static int find_subject(struct credential *c, struct arena *arena, struct
     return r == 0 ? read_subject(arena, file, reply.body, subject) : r;
 }
 
-/* https://cloud.google.com/iam/docs/reference/credentials/rest/v1/projects.serviceAccounts/generateAccessToken
- */
+/* projects.serviceAccounts.generateAccessToken of
+ * https://cloud.google.com/iam/docs/reference/credentials/rest */
 YIELDS static int impersonate(struct credential *c, struct arena *arena, struct str url,
                               struct str scope, struct credential_token *token)
 {

@@ -22,6 +22,21 @@ static const struct {
     {"azure.chat", ".services.ai.azure.com", "azure-ai"},
     {"azure.chat", ".openai.azure.com", "azure"},
     {"ollama.chat", "ollama.com", "ollama-cloud"},
+    {"anthropic.messages", "openrouter.ai", "openrouter"},
+    {"vertex.rawPredict", ".googleapis.com", "vertex-anthropic"},
+    {"vertex.streamRawPredict", ".googleapis.com", "vertex-anthropic"},
+    {"bedrock.invoke", ".amazonaws.com", "bedrock-anthropic"},
+    {"bedrock.invoke-stream", ".amazonaws.com", "bedrock-anthropic"},
+};
+
+/* Which operation an API is; the others are chat. */
+static const struct {
+    const char *api;
+    enum provider_operation operation;
+} operations[] = {
+    {"*.models", OPERATION_MODELS},       {"*.completions", OPERATION_COMPLETIONS},
+    {"*.responses", OPERATION_RESPONSES}, {"*.count*okens", OPERATION_COUNT_TOKENS},
+    {"*.stream*", OPERATION_CHAT_STREAM}, {"*-stream", OPERATION_CHAT_STREAM},
 };
 
 /* Other ways to the same API, and other APIs of the same provider. */
@@ -32,7 +47,12 @@ static const struct {
     {"huggingface.chat", "*", "/together/*"},                /* one backend picked by hand */
     {"azure.chat", "*.openai.azure.com", "/openai/deploy*"}, /* the API before v1 */
     {"together.chat", "api.together.ai", "*"},               /* a second name of the host */
-    {"anthropic.messages", "openrouter.ai", "*"},            /* the same API at another provider */
+    {"azure.responses", "*.services.ai.azure.com", "*"},     /* a second name of the host */
+    {"vertex.*", "firebasevertexai.googleapis.com", "*"},    /* for apps, by way of Firebase */
+    {"vertex.*", "*", "*<GOOGLE_CLOUD_*"},                   /* whose project was taken out */
+    {"vertex.*nerateContent", "*", "/v1/*"},                 /* the same under another version */
+    {"gemini.streamGenerateContent", "*", "*:streamGenerateContent"}, /* the array form */
+    {"gemini.*", "*", "*enum-encoding*"},
 };
 
 struct row {
@@ -60,6 +80,12 @@ static void row_end(struct row *row)
     arena_free(arena);
 }
 
+static void row_init(struct row *row)
+{
+    *row = (struct row){.provider = NULL};
+    config_report_init(&row->report, arena_new(4096), STR("weir.yaml"));
+}
+
 /* The row as a config that only names it sees it; where every account has another address, with
  * one of them, or with what stands in it. */
 static void row_begin(struct row *row, const char *name)
@@ -68,8 +94,7 @@ static void row_begin(struct row *row, const char *name)
                                        ", project: REDACTED, location: us-east5",
                                        ", base_url: \"https://account.example\""};
     for (size_t i = 0; i < ARRAY_LEN(more); i++) {
-        *row = (struct row){.provider = NULL};
-        config_report_init(&row->report, arena_new(4096), STR("weir.yaml"));
+        row_init(row);
         if (try_row(row, name, more[i]))
             return;
         if (i + 1 == ARRAY_LEN(more))
@@ -163,7 +188,7 @@ static struct str text(yyjson_val *value)
 static bool is_not_the_rows(const struct exchange *e)
 {
     for (size_t i = 0; i < ARRAY_LEN(not_the_rows); i++) {
-        if (str_eq(e->recording->api, str_c(not_the_rows[i].api)) &&
+        if (str_glob(str_c(not_the_rows[i].api), e->recording->api) &&
             str_glob(str_c(not_the_rows[i].host), e->host) &&
             str_glob(str_c(not_the_rows[i].path), e->path))
             return true;
@@ -183,12 +208,68 @@ static void find_row(struct exchange *e)
     snprintf(e->row, sizeof(e->row), "%.*s", STR_ARG(name));
 }
 
+static enum provider_operation operation_of(const struct exchange *e, const char *row)
+{
+    if (str_eq(e->recording->api, STR("anthropic.messages")) && strcmp(row, "anthropic") != 0)
+        return OPERATION_MESSAGES;
+    for (size_t i = 0; i < ARRAY_LEN(operations); i++) {
+        if (str_glob(str_c(operations[i].api), e->recording->api))
+            return operations[i].operation;
+    }
+    return OPERATION_CHAT;
+}
+
+/* What stands between two marks of a text, or behind the first one when the second is not there. */
+static struct str between(struct str s, const char *before, const char *after)
+{
+    ptrdiff_t at = str_find(s, str_c(before));
+    if (at < 0)
+        return STR("");
+    s = str_skip(s, (size_t)at + strlen(before));
+    ptrdiff_t end = str_find(s, str_c(after));
+    return end < 0 ? s : str_head(s, (size_t)end);
+}
+
+/* The row for the account that was recorded: its region, its project and so on. */
+static void row_of_account(struct row *row, const struct exchange *e)
+{
+    struct str region = between(e->host, "bedrock-runtime.", ".");
+    struct str mantle = between(e->host, "bedrock-mantle.", ".");
+    struct str project = between(e->path, "/projects/", "/");
+    struct str location = between(e->path, "/locations/", "/");
+    char more[160] = "";
+    if (region.len + mantle.len > 0)
+        snprintf(more, sizeof(more), ", region: %.*s", STR_ARG(region.len > 0 ? region : mantle));
+    else if (project.len > 0)
+        snprintf(more, sizeof(more), ", project: %.*s, location: %.*s", STR_ARG(project),
+                 STR_ARG(location));
+    if (more[0] == '\0') {
+        row_begin(row, e->row);
+        return;
+    }
+    row_init(row);
+    if (!try_row(row, e->row, more))
+        fail_msg("%s: %.*s", e->row, STR_ARG(row->report.problems[0].text));
+}
+
+/* The path of the operation as a glob: any model. */
+static void path_pattern(const struct provider *provider, enum provider_operation operation,
+                         char *out, size_t cap)
+{
+    struct str path = provider->paths[operation];
+    if (path.len == 0 && operation == OPERATION_CHAT_STREAM)
+        path = provider->paths[OPERATION_CHAT];
+    ptrdiff_t at = str_find(path, STR("{model}"));
+    struct str before = at < 0 ? path : str_head(path, (size_t)at);
+    struct str after = at < 0 ? STR("") : str_skip(path, (size_t)at + strlen("{model}"));
+    /* More may stand in the query: a key, say. */
+    snprintf(out, cap, "%.*s%.*s%s%.*s%s", STR_ARG(provider->url_path), STR_ARG(before),
+             at < 0 ? "" : "*", STR_ARG(after), str_index(path, '?') >= 0 ? "*" : "");
+}
+
 static void check_place(const struct exchange *e, const struct provider *provider)
 {
-    enum provider_operation operation =
-        str_ends(e->recording->api, STR(".models"))        ? OPERATION_MODELS
-        : str_ends(e->recording->api, STR(".completions")) ? OPERATION_COMPLETIONS
-                                                           : OPERATION_CHAT;
+    enum provider_operation operation = operation_of(e, e->row);
     char expected[512];
     bool has_port = str_index(e->host, ':') >= 0;
     snprintf(expected, sizeof(expected), "%.*s", STR_ARG(provider->url_host));
@@ -205,8 +286,7 @@ static void check_place(const struct exchange *e, const struct provider *provide
     if (!is_of_account && !str_eq(host, str_c(expected)))
         fail_msg("%s: host %.*s, the row %s says %s", e->recording->path, STR_ARG(e->host), e->row,
                  expected);
-    snprintf(expected, sizeof(expected), "%.*s%.*s", STR_ARG(provider->url_path),
-             STR_ARG(provider->paths[operation]));
+    path_pattern(provider, operation, expected, sizeof(expected));
     struct str query = e->path, path;
     str_cut(&query, '?', &path);
     if (strchr(expected, '?') != NULL)
@@ -214,7 +294,7 @@ static void check_place(const struct exchange *e, const struct provider *provide
     /* One model of the list is asked for as the list's path and its name. */
     bool is_model = operation == OPERATION_MODELS && str_starts(path, str_c(expected)) &&
                     path.len > strlen(expected) && path.ptr[strlen(expected)] == '/';
-    if (!str_eq(path, str_c(expected)) && !is_model)
+    if (!str_glob(str_c(expected), path) && !is_model)
         fail_msg("%s: path %.*s, the row %s says %s", e->recording->path, STR_ARG(e->path), e->row,
                  expected);
 }
@@ -334,7 +414,7 @@ static void check_recording(const struct recording *recording, void *ctx)
     if (!is_not_the_rows(&e)) {
         find_row(&e);
         struct row row;
-        row_begin(&row, e.row);
+        row_of_account(&row, &e);
         check_place(&e, row.provider);
         check_credential(&e, row.provider);
         /* A fixture is what a person wrote, not what the provider sent. */
@@ -353,7 +433,19 @@ static void check_recording(const struct recording *recording, void *ctx)
 static void the_rows_say_what_was_recorded(void **state)
 {
     (void)state;
-    static const char *const apis[] = {"*.chat", "*.completions", "*.models", "anthropic.messages",
+    static const char *const apis[] = {"*.chat",
+                                       "*.completions",
+                                       "*.models",
+                                       "anthropic.messages",
+                                       "*.responses",
+                                       "gemini.*okens",
+                                       "gemini.*nerateContent",
+                                       "vertex.*nerate*",
+                                       "vertex.*Predict",
+                                       "vertex.countTokens",
+                                       "bedrock.converse*",
+                                       "bedrock.invoke*",
+                                       "anthropic.count_tokens",
                                        NULL};
     struct checked checked = {0};
     if (!recordings_are_here()) {

@@ -235,22 +235,24 @@ static void addresses_are_judged_after_dns(void **state)
         const char *addr;
         struct dial_policy policy;
     } cases[] = {
-        {"127.0.0.1", {false, false}},
-        {"::1", {false, false}},
-        {"10.0.0.1", {true, false}},
-        {"192.168.1.1", {true, false}},
-        {"fd00::1", {true, false}},
-        {"169.254.169.254", {true, true}},
-        {"fe80::1", {true, true}},
-        {"fd00:ec2::254", {true, true}},
-        {"0.0.0.0", {true, true}},
-        {"::", {true, true}},
-        {"::ffff:169.254.169.254", {true, true}},
-        {"64:ff9b::a9fe:a9fe", {true, true}},
-        {"2002:a9fe:a9fe::1", {true, true}},
-        {"::ffff:127.0.0.1", {false, false}},
-        {"224.0.0.1", {true, true}},
-        {"100.100.100.200", {true, true}},
+        {"127.0.0.1", {false, false, false}},
+        {"::1", {false, false, false}},
+        {"10.0.0.1", {true, false, false}},
+        {"192.168.1.1", {true, false, false}},
+        {"fd00::1", {true, false, false}},
+        {"169.254.169.254", {true, true, false}},
+        {"fe80::1", {true, true, false}},
+        {"fd00:ec2::254", {true, true, false}},
+        {"127.0.0.1", {false, false, true}},
+        {"10.0.0.1", {true, false, true}},
+        {"0.0.0.0", {true, true, true}},
+        {"::", {true, true, false}},
+        {"::ffff:169.254.169.254", {true, true, false}},
+        {"64:ff9b::a9fe:a9fe", {true, true, false}},
+        {"2002:a9fe:a9fe::1", {true, true, false}},
+        {"::ffff:127.0.0.1", {false, false, false}},
+        {"224.0.0.1", {true, true, true}},
+        {"100.100.100.200", {true, true, false}},
     };
     sys_hook(count_connects, NULL);
     connects = 0;
@@ -268,6 +270,34 @@ static void addresses_are_judged_after_dns(void **state)
         }
     }
     assert_int_equal(connects, 0);
+}
+
+/* Nothing is sent to the network: each connect fails at once. */
+static bool fail_connects(void *ctx, enum sys_call call, int fd, int64_t *result)
+{
+    (void)ctx;
+    (void)fd;
+    if (call != SYS_CONNECT)
+        return false;
+    connects++;
+    *result = -1;
+    errno = ECONNREFUSED;
+    return true;
+}
+
+static void metadata_services_are_reached_by_who_may(void **state)
+{
+    (void)state;
+    static const char *const addrs[] = {"169.254.169.254", "169.254.170.2", "fd00:ec2::254"};
+    sys_hook(fail_connects, NULL);
+    for (size_t i = 0; i < ARRAY_LEN(addrs); i++) {
+        connects = 0;
+        struct dialing d = to(addrs[i], 80);
+        d.target.policy = (struct dial_policy){.allow_link_local = true};
+        dial_run(&d);
+        assert_int_equal(d.result, -ERR_CONNECT);
+        assert_int_equal(connects, 1);
+    }
 }
 
 static void refused_addresses_are_left_out(void **state)
@@ -614,7 +644,7 @@ static void serve_proxy(struct server *server, struct io *io)
 static struct dialing by_proxy(const struct server *server, const char *host, uint16_t port)
 {
     struct dialing d = to(host, port);
-    d.target.policy = (struct dial_policy){false, false};
+    d.target.policy = (struct dial_policy){.allow_loopback = false};
     d.target.proxy = (struct dial_proxy){.host = STR("127.0.0.1"), .port = server->port};
     return d;
 }
@@ -754,6 +784,7 @@ int main(void)
 {
 #define TEST(fn) cmocka_unit_test_setup_teardown(fn, rig_up, rig_down)
     const struct CMUnitTest tests[] = {
+        TEST(metadata_services_are_reached_by_who_may),
         TEST(addresses_are_judged_after_dns),
         TEST(refused_addresses_are_left_out),
         TEST(a_connection_is_made_and_measured),
