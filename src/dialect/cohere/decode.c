@@ -224,7 +224,7 @@ static int open_content(struct llm_decoder *d, int64_t index, struct json_value 
         text = TEXT_NONE;
     }
     int r = open_slot(d, SLOT_CONTENT, index, &event, sink, out);
-    return r < 0 ? r : put_text(*out, DELTA_TEXT, text, sink);
+    return r < 0 || *out == NULL ? r : put_text(*out, DELTA_TEXT, text, sink);
 }
 
 /* {"id", "type", "function"}, with all of the arguments or none. */
@@ -250,7 +250,7 @@ static int open_call(struct llm_decoder *d, int64_t index, struct json_value cal
     }
     d->calls++;
     int r = open_slot(d, SLOT_CALL, index, &event, sink, out);
-    return r < 0 ? r : put_text(*out, DELTA_ARGUMENTS, text_of(function[1]), sink);
+    return r < 0 || *out == NULL ? r : put_text(*out, DELTA_ARGUMENTS, text_of(function[1]), sink);
 }
 
 static int put_plan(struct llm_decoder *d, struct text text, struct llm_sink *sink)
@@ -265,7 +265,7 @@ static int put_plan(struct llm_decoder *d, struct text text, struct llm_sink *si
         event.name = COHERE_TOOL_PLAN;
         r = open_slot(d, SLOT_PLAN, 0, &event, sink, &slot);
     }
-    return r < 0 ? r : put_text(slot, DELTA_TEXT, text, sink);
+    return r < 0 || slot == NULL ? r : put_text(slot, DELTA_TEXT, text, sink);
 }
 
 /* --- streams --------------------------------------------------------------------------------- */

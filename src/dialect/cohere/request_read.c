@@ -390,7 +390,7 @@ static int take_documents(struct reading *r, struct json_value value)
     return 0;
 }
 
-/* Kept for those who have no such option, and looked at for those who have another. */
+/* Whether there are to be any is the documents' own wish; how they are made is said only here. */
 static int read_citation_options(struct reading *r, struct json_value value)
 {
     static const char *const names[] = {"mode", NULL};
@@ -398,9 +398,10 @@ static int read_citation_options(struct reading *r, struct json_value value)
     if (value.kind != JSON_OBJECT || !cohere_collect(value.text, names, &mode))
         return cohere_refuse("must be an object", "citation_options");
     struct str word = json_string_raw(mode);
-    r->wants_citations =
-        !json_string_eq(word, STR("OFF")) && !json_string_eq(word, STR("DISABLED"));
-    return keep_member(r, "citation_options", value, false);
+    bool is_off = json_string_eq(word, STR("OFF")) || json_string_eq(word, STR("DISABLED"));
+    r->wants_citations = !is_off;
+    return keep_member(r, "citation_options", value,
+                       is_off || json_string_eq(word, STR("ENABLED")));
 }
 
 /* --- tools ----------------------------------------------------------------------------------- */
