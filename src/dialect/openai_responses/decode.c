@@ -24,6 +24,7 @@ struct item {
     bool has_logprobs;
     unsigned annotations;
     int64_t thought; /* part of the reasoning that was last seen; -1 = none */
+    bool is_shown;   /* the reasoning's text is itself, not its summary */
 };
 
 struct llm_decoder {
@@ -363,16 +364,21 @@ static int finish_reasoning(struct llm_decoder *d, struct item *item, struct str
     int r = item->is_begun ? 0 : begin_reasoning(d, item, id, sink);
     if (r == 0 && item->thought < 0)
         r = put_thoughts(d, item, member(object, "summary"), sink);
-    if (r == 0 && item->thought < 0)
+    if (r == 0 && item->thought < 0) {
         r = put_thoughts(d, item, member(object, "content"), sink);
+        item->is_shown = item->thought >= 0;
+    }
     if (r < 0)
         return r;
+    struct text encrypted = text_of(member(object, "encrypted_content"));
+    /* An id alone is of use only where the item is kept at the provider. */
+    if (text_is_empty(encrypted) && !item->is_shown)
+        return put_stop(item, sink);
     struct arena_mark mark = arena_mark(d->scratch);
     event.block = item->block;
     event.delta = DELTA_SIGNATURE;
     event.signature.maker = DIALECT_OPENAI_RESPONSES;
-    event.signature.data =
-        responses_signature_join(d->scratch, text_of(member(object, "encrypted_content")), id);
+    event.signature.data = responses_signature_join(d->scratch, encrypted, id);
     if (text_is_some(event.signature.data))
         r = llm_sink_put(sink, &event);
     arena_rewind(d->scratch, mark);
@@ -663,7 +669,10 @@ static int on_summary(struct llm_decoder *d, const struct fields *f, struct llm_
 static int on_thought(struct llm_decoder *d, const struct fields *f, struct llm_sink *sink)
 {
     struct item *item = item_of(d, f, ITEM_REASONING);
-    return item != NULL ? put_thought(d, item, f->content_index, text_of(f->delta), sink) : 0;
+    if (item == NULL)
+        return 0;
+    item->is_shown = true;
+    return put_thought(d, item, f->content_index, text_of(f->delta), sink);
 }
 
 static int on_arguments(struct llm_decoder *d, const struct fields *f, struct llm_sink *sink)

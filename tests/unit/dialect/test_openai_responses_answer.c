@@ -177,6 +177,11 @@ static const struct {
      "start resp_1 m\nthinking 0\ntext 0 hm\nsignature 0 .rs\nstop 0\nusage 3 2\n"
      "finish stop completed\ndone\n",
      0},
+    /* Its id alone would be asked for where nothing is kept. */
+    {"reasoning that is not told at all",
+     {CREATED, DONE("0", "\"type\":\"reasoning\",\"id\":\"rs\",\"summary\":[]"), COMPLETED},
+     "start resp_1 m\nthinking 0\nstop 0\nusage 3 2\nfinish stop completed\ndone\n",
+     0},
     {"parallel calls that interleave",
      {CREATED, ADDED("0", "\"type\":\"function_call\",\"call_id\":\"a\",\"name\":\"f\""),
       ADDED("1", "\"type\":\"function_call\",\"call_id\":\"b\",\"name\":\"g\""),
