@@ -1,5 +1,7 @@
 #include "base/clock.h"
 #include "base/err.h"
+#include "base/mem.h"
+#include "http/client.h"
 #include "rt/loop.h"
 #include "token_server.h"
 
@@ -232,6 +234,42 @@ static void the_end_of_a_loop_ends_its_fetches(void **state)
     with_service(oauth, stopped);
 }
 
+/* --- out of memory -----------------------------------------------------------------------------
+ */
+
+/* Each allocation on the way fails in turn, the service's among them: then there is an error and no
+ * credential, or another attempt has brought one. */
+YIELDS static void starved(void *arg)
+{
+    (void)arg;
+    service.lacks_memory = true;
+    bool has_failed = true;
+    unsigned failures = 0;
+    for (uint64_t n = 1; has_failed; n++) {
+        struct arena *arena = arena_new(4096);
+        struct http_headers out = {0};
+        mem_fail_at(n);
+        struct credential *c = credential_new(&google, NULL);
+        const char *text = c != NULL ? authorize(c, arena, &out) : NULL;
+        has_failed = mem_count() >= n;
+        mem_fail_at(0);
+        assert_true(text != NULL || has_failed);
+        failures += text == NULL;
+        credential_free(c);
+        arena_free(arena);
+        http_pool_purge(0);
+        let_run();
+        assert_true(n < 5000);
+    }
+    assert_true(failures > 5);
+}
+
+static void each_allocation_may_fail(void **state)
+{
+    (void)state;
+    with_service(oauth, starved);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -241,6 +279,7 @@ int main(void)
         cmocka_unit_test(a_refused_token_is_fetched_anew),
         cmocka_unit_test(a_credential_may_go_while_it_is_fetched),
         cmocka_unit_test(the_end_of_a_loop_ends_its_fetches),
+        cmocka_unit_test(each_allocation_may_fail),
     };
     return cmocka_run_group_tests_name("provider/credential_refresh", tests, NULL, NULL);
 }

@@ -26,13 +26,14 @@ typedef unsigned service_fn(struct service *service, const struct http_request *
 
 struct service {
     service_fn *answer;
-    char url[64];    /* http://127.0.0.1:PORT */
-    char *host;      /* 127.0.0.1:PORT */
-    unsigned asked;  /* requests so far */
-    bool is_held;    /* answers wait until this is false */
-    unsigned fails;  /* so many are answered with 500 */
-    unsigned state;  /* the test's */
-    struct buf last; /* "METHOD target\nname: value\n...\n\nbody" */
+    char url[64];      /* http://127.0.0.1:PORT */
+    char *host;        /* 127.0.0.1:PORT */
+    unsigned asked;    /* requests so far */
+    bool is_held;      /* answers wait until this is false */
+    unsigned fails;    /* so many are answered with 500 */
+    bool lacks_memory; /* the test makes allocations fail, the services among them */
+    unsigned state;    /* the test's */
+    struct buf last;   /* "METHOD target\nname: value\n...\n\nbody" */
 };
 extern struct service service;
 
