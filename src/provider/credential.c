@@ -204,7 +204,9 @@ static void note_failure(struct credential *c)
     else
         log_event(LOG_WARN, "credential", "provider %.*s: no %scredential: %s", STR_ARG(c->name),
                   is_valid(c) ? "new " : "", c->failure.message);
-    loop_timer_arm(&c->timer, c->retry_ns);
+    /* With nothing left to save, the next request tries again. */
+    if (is_valid(c))
+        loop_timer_arm(&c->timer, c->retry_ns);
 }
 
 static void fetch_main(void *arg)

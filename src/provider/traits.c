@@ -352,8 +352,9 @@ const struct llm_traits *provider_traits(const struct provider *provider, struct
             str_glob(row->plain_pattern, plain))
             return &row->traits;
     }
-    for (size_t i = 0; i < ARRAY_LEN(known); i++) {
-        if (str_glob(known[i].plain_pattern, plain))
+    for (size_t i = 0; i < ARRAY_LEN(known) && plain.len > 0; i++) {
+        char first = known[i].plain_pattern.ptr[0]; /* most rows are out with this */
+        if ((first == plain.ptr[0] || first == '*') && str_glob(known[i].plain_pattern, plain))
             return &known[i].traits;
     }
     return &nothing;
