@@ -47,6 +47,7 @@ const char *const config_place_variables[PLACE_COUNT][2] = {
 int config_fill_places(struct config_reader *reader, struct provider *provider,
                        enum provider_place *missing)
 {
+    *missing = PLACE_COUNT;
     for (unsigned i = 0; i < PLACE_COUNT; i++) {
         for (unsigned k = 0; k < 2 && provider->places[i].len == 0; k++)
             provider->places[i] =
