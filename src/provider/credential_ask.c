@@ -125,6 +125,7 @@ YIELDS int credential_ask(struct credential *c, struct arena *arena,
         .idle_ns = limit_ns,
         .total_deadline_ns = clock_add_ns(clock_mono_ns(), limit_ns),
     };
+    *reply = (struct credential_reply){.status = 0};
     int r = resolve(&place, asked->url, &request.target);
     if (r == 0)
         r = make_origin(c, arena, &place, asked->is_of_machine, &origin);
@@ -291,6 +292,7 @@ YIELDS int credential_read_file(struct arena *arena, const char *path, struct st
 {
     struct file_reading reading = {.path = path, .content = {.limit = FILE_BYTES_MAX}};
     int r = helper_run(read_file, &reading);
+    *content = STR_EMPTY;
     if (r == 0 && reading.failure != 0)
         r = err_set(ERR_IO, FAULT_GATEWAY, "cannot read %s: %s", path, strerror(reading.failure));
     if (r == 0) {

@@ -131,7 +131,7 @@ YIELDS static int from_container(struct credential *c, struct arena *arena,
                        "AWS_CONTAINER_CREDENTIALS_FULL_URI is neither https nor an address of this "
                        "machine");
     struct credential_call call = {.method = METHOD_GET, .url = url, .is_of_machine = true};
-    struct credential_reply reply;
+    struct credential_reply reply = {.status = 0};
     int r = container_word(arena, &word);
     if (r == 0 && word.len > 0 &&
         !http_headers_add(&call.headers, arena, STR("Authorization"), word))
@@ -157,7 +157,7 @@ YIELDS static int ask_machine(struct credential *c, struct arena *arena, const c
         .url = arena_printf(arena, "%.*s%s%.*s", STR_ARG(base), path, STR_ARG(name)),
         .is_of_machine = true,
     };
-    struct credential_reply reply;
+    struct credential_reply reply = {.status = 0};
     bool is_first = word.ptr == NULL;
     if (call.url.ptr == NULL ||
         !http_headers_add(&call.headers, arena,
@@ -179,7 +179,7 @@ YIELDS static int from_machine(struct credential *c, struct arena *arena,
                                struct credential_token *token)
 {
     static const char folder[] = "/latest/meta-data/iam/security-credentials/";
-    struct str word, role, body;
+    struct str word = STR_EMPTY, role = STR_EMPTY, body = STR_EMPTY;
     if (str_ieq(credential_env("AWS_EC2_METADATA_DISABLED"), STR("true")))
         return NOT_HERE;
     int r = ask_machine(c, arena, "/latest/api/token", STR_EMPTY, STR_EMPTY, &word);

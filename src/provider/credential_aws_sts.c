@@ -89,7 +89,7 @@ YIELDS int aws_assume_role(struct credential *c, struct arena *arena, const stru
         {"ExternalId", role->external_id},
     };
     struct credential_call call;
-    struct credential_reply reply;
+    struct credential_reply reply = {.status = 0};
     int r = prepare(c, arena, fields, ARRAY_LEN(fields), &call);
     if (r == 0)
         r = sign(c, arena, token, &call);
@@ -103,8 +103,8 @@ YIELDS int aws_assume_role_by_token(struct credential *c, struct arena *arena,
                                     struct credential_token *token)
 {
     struct credential_call call;
-    struct credential_reply reply;
-    struct str identity;
+    struct credential_reply reply = {.status = 0};
+    struct str identity = STR_EMPTY;
     const char *path = arena_cstr(arena, token_file);
     if (path == NULL)
         return err_set(ERR_NOMEM, FAULT_GATEWAY, "no memory");

@@ -47,7 +47,7 @@ YIELDS static int ask_as_application(struct credential *c, struct arena *arena, 
         {"client_assertion", assertion},
         {"scope", scope_of(c)},
     };
-    struct credential_reply reply;
+    struct credential_reply reply = {.status = 0};
     if (encoded.ptr == NULL || call.url.ptr == NULL ||
         !credential_post_form(&call, arena, fields, ARRAY_LEN(fields)))
         return err_set(ERR_NOMEM, FAULT_GATEWAY, "no memory");
@@ -59,7 +59,7 @@ YIELDS static int ask_with_federated_token(struct credential *c, struct arena *a
                                            struct str tenant, struct str client, struct str file,
                                            struct credential_token *token)
 {
-    struct str assertion;
+    struct str assertion = STR_EMPTY;
     const char *path = arena_cstr(arena, file);
     if (path == NULL)
         return err_set(ERR_NOMEM, FAULT_GATEWAY, "no memory");
@@ -108,7 +108,7 @@ YIELDS static int ask_machine(struct credential *c, struct arena *arena, struct 
         .url = arena_printf(arena, "%.*s?%.*s", STR_ARG(endpoint), STR_ARG(query)),
         .is_of_machine = true,
     };
-    struct credential_reply reply;
+    struct credential_reply reply = {.status = 0};
     if (endpoint.ptr == NULL || query.ptr == NULL || call.url.ptr == NULL ||
         !http_headers_add(&call.headers, arena,
                           is_app_service ? STR("X-IDENTITY-HEADER") : STR("Metadata"),

@@ -39,7 +39,7 @@ YIELDS static int ask_token(struct credential *c, struct arena *arena, struct st
                             struct credential_token *token)
 {
     struct credential_call call = {.url = url};
-    struct credential_reply reply;
+    struct credential_reply reply = {.status = 0};
     if (!credential_post_form(&call, arena, fields, count))
         return no_memory();
     int r = credential_ask_ok(c, arena, &call, &reply);
@@ -59,7 +59,8 @@ static struct str token_uri(struct arena *arena, struct str file)
 YIELDS static int from_service_account(struct credential *c, struct arena *arena, struct str file,
                                        struct str scope, struct credential_token *token)
 {
-    struct str email, key, assertion, uri = token_uri(arena, file);
+    struct str email = STR_EMPTY, key = STR_EMPTY, assertion = STR_EMPTY,
+               uri = token_uri(arena, file);
     int r = need(arena, file, "client_email", &email);
     if (r == 0)
         r = need(arena, file, "private_key", &key);
@@ -147,7 +148,7 @@ YIELDS static int find_subject(struct credential *c, struct arena *arena, struct
 {
     struct str path = credential_json(arena, file, "credential_source.file");
     struct str url = credential_json(arena, file, "credential_source.url");
-    struct str text;
+    struct str text = STR_EMPTY;
     if (path.len > 0) {
         const char *z = arena_cstr(arena, path);
         int r = z == NULL ? no_memory() : credential_read_file(arena, z, &text);
@@ -158,7 +159,7 @@ YIELDS static int find_subject(struct credential *c, struct arena *arena, struct
                        "the Google credentials file names a credential_source that weir does not "
                        "know; it knows \"file\" and \"url\"");
     struct credential_call call = {.method = METHOD_GET, .url = url, .is_of_machine = true};
-    struct credential_reply reply;
+    struct credential_reply reply = {.status = 0};
     int r = add_headers(arena, file, &call.headers);
     if (r == 0)
         r = credential_ask_ok(c, arena, &call, &reply);
@@ -179,7 +180,7 @@ YIELDS static int impersonate(struct credential *c, struct arena *arena, struct 
     }
     BUF_LIT(&body, "],\"lifetime\":\"3600s\"}");
     struct credential_call call = {.method = METHOD_POST, .url = url};
-    struct credential_reply reply;
+    struct credential_reply reply = {.status = 0};
     struct str bearer = arena_printf(arena, "Bearer %.*s", STR_ARG(token->bearer));
     call.body = buf_ok(&body) ? arena_dup(arena, buf_str(&body)) : STR_EMPTY;
     buf_fini(&body);
@@ -201,7 +202,7 @@ YIELDS static int impersonate(struct credential *c, struct arena *arena, struct 
 YIELDS static int from_external_account(struct credential *c, struct arena *arena, struct str file,
                                         struct str scope, struct credential_token *token)
 {
-    struct str audience, url, type, subject;
+    struct str audience, url, type, subject = STR_EMPTY;
     struct str impersonation = credential_json(arena, file, "service_account_impersonation_url");
     int r = need(arena, file, "audience", &audience);
     if (r == 0)
@@ -278,7 +279,7 @@ YIELDS static int from_metadata(struct credential *c, struct arena *arena,
             query.len > 0 ? "?" : "", STR_ARG(query)),
         .is_of_machine = true,
     };
-    struct credential_reply reply;
+    struct credential_reply reply = {.status = 0};
     if (query.ptr == NULL || call.url.ptr == NULL ||
         !http_headers_add(&call.headers, arena, STR("Metadata-Flavor"), STR("Google")))
         return no_memory();
@@ -309,7 +310,7 @@ static const char *file_path(const struct credential *c, struct arena *arena, bo
 YIELDS static int fetch(struct credential *c, struct arena *arena, struct credential_token *token)
 {
     bool is_named;
-    struct str file;
+    struct str file = STR_EMPTY;
     const char *path = file_path(c, arena, &is_named);
     int r = path == NULL ? -ERR_IO : credential_read_file(arena, path, &file);
     if (r == 0)
