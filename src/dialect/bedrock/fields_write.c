@@ -54,28 +54,6 @@ static void drop(const struct llm_request *request, struct llm_notes *notes,
 
 /* --- reasoning --- */
 
-/* Claude wants a turn that ends with results of tools to have begun with its own thinking; where
- * that is not there, it must not think now. */
-static bool lacks_thinking(const struct llm_request *request)
-{
-    const struct llm_message *calls = NULL, *last = NULL;
-    for (const struct llm_message *m = request->messages; m != NULL; m = m->next) {
-        if (m->role == ROLE_ASSISTANT)
-            calls = m;
-        last = m;
-    }
-    if (calls == NULL || last == NULL)
-        return false;
-    bool has_result = false, has_call = false;
-    for (const struct llm_block *b = last->blocks; b != NULL; b = b->next)
-        has_result = has_result || b->kind == BLOCK_TOOL_RESULT;
-    for (const struct llm_block *b = calls->blocks; b != NULL; b = b->next)
-        has_call = has_call || b->kind == BLOCK_TOOL_CALL;
-    if (!(has_result || last == calls) || !has_call)
-        return false;
-    return calls->blocks->kind != BLOCK_THINKING;
-}
-
 /* How Claude calls an effort; NULL when none is told. */
 static const char *claude_effort(const struct llm_reasoning *reasoning, struct llm_notes *notes)
 {
@@ -120,7 +98,7 @@ static void plan_claude(const struct llm_request *request, const struct llm_targ
                         struct llm_notes *notes, struct bedrock_plan *plan)
 {
     bool is_adaptive = target->traits->thinking == THINKING_ADAPTIVE;
-    if (is_forced(request) || (!is_adaptive && lacks_thinking(request))) {
+    if (is_forced(request)) {
         drop(request, notes, FIELD_REASONING);
         return;
     }
@@ -183,7 +161,7 @@ static void plan_reasoning(const struct llm_request *request, const struct llm_t
     /* Those that can be told to think do not unless they are told. */
     if (!is_told || (is_off && family != FAMILY_GPT_OSS))
         return;
-    if (target->traits->thinking == THINKING_NONE || is_off) {
+    if (is_off) {
         drop(request, notes, FIELD_REASONING);
         return;
     }
@@ -204,33 +182,28 @@ static void plan_reasoning(const struct llm_request *request, const struct llm_t
     }
 }
 
-static struct str sampling(const struct llm_request *request, const struct llm_target *target,
-                           struct llm_notes *notes, struct str number, enum bedrock_field field)
+static struct str unless_refused(const struct llm_request *request, const struct llm_target *target,
+                                 struct llm_notes *notes, struct str number,
+                                 enum bedrock_field field)
 {
-    if (number.len == 0)
-        return number;
-    if (target->traits->takes_sampling == TRI_NO) {
-        drop(request, notes, field);
-        return STR_EMPTY;
-    }
-    bool is_refused = llm_target_refuses(target, notes, bedrock_field_name(request, field));
-    return is_refused ? STR_EMPTY : number;
+    const char *name = bedrock_field_name(request, field);
+    return number.len > 0 && llm_target_refuses(target, notes, name) ? STR_EMPTY : number;
 }
 
 void bedrock_plan(const struct llm_request *request, const struct llm_target *target,
-                  struct arena *arena, struct llm_notes *notes, struct bedrock_plan *plan)
+                  struct llm_notes *notes, struct bedrock_plan *plan)
 {
     enum family family = family_of(target);
-    (void)arena;
     *plan = (struct bedrock_plan){
-        .temperature = sampling(request, target, notes, request->temperature, FIELD_TEMPERATURE),
-        .top_p = sampling(request, target, notes, request->top_p, FIELD_TOP_P),
+        .temperature =
+            unless_refused(request, target, notes, request->temperature, FIELD_TEMPERATURE),
+        .top_p = unless_refused(request, target, notes, request->top_p, FIELD_TOP_P),
         .is_nova = family == FAMILY_NOVA || family == FAMILY_NOVA_2,
     };
     /* Its own form of both is among the extras. */
     if (request->source == DIALECT_BEDROCK)
         return;
-    plan->top_k = sampling(request, target, notes, request->top_k, FIELD_TOP_K);
+    plan->top_k = unless_refused(request, target, notes, request->top_k, FIELD_TOP_K);
     if (plan->top_k.len > 0 && (family == FAMILY_GPT_OSS || family == FAMILY_OTHER)) {
         drop(request, notes, FIELD_TOP_K);
         plan->top_k = STR_EMPTY;

@@ -10,7 +10,6 @@ enum {
 
 struct preparing {
     struct llm_request *request;
-    const struct llm_target *target;
     struct arena *arena;
     struct llm_notes *notes;
     struct llm_block *waiting; /* calls without an id of their own, by `blocks`, which they lack */
@@ -155,14 +154,6 @@ static bool is_blank(struct preparing *p, struct text text)
     return rest.len == 0;
 }
 
-static bool is_refused_kind(const struct llm_traits *traits, enum llm_block_kind kind)
-{
-    return (kind == BLOCK_IMAGE && traits->takes_images == TRI_NO) ||
-           (kind == BLOCK_AUDIO && traits->takes_audio == TRI_NO) ||
-           (kind == BLOCK_VIDEO && traits->takes_video == TRI_NO) ||
-           (kind == BLOCK_DOCUMENT && traits->takes_documents == TRI_NO);
-}
-
 static void prune(struct preparing *p, struct llm_block **link, const char *path);
 
 /* True when the block stays. */
@@ -172,8 +163,7 @@ static bool prepare_block(struct preparing *p, struct llm_block *block, const ch
     /* Nothing is lost with them, and Bedrock refuses them. */
     if (block->kind == BLOCK_TEXT && is_blank(p, block->text))
         return false;
-    if (is_refused_kind(p->target->traits, block->kind) ||
-        !bedrock_can_write(p->arena, block, &what)) {
+    if (!bedrock_can_write(p->arena, block, &what)) {
         llm_note_dropped(p->notes, "%s", path);
         return false;
     }
@@ -255,52 +245,34 @@ static void prune_system(struct preparing *p)
     }
 }
 
-/* A turn of the user where one has to be and nothing was said. */
-static struct llm_message *supply_turn(struct preparing *p)
-{
-    struct llm_message *message = ARENA_NEW(p->arena, struct llm_message);
-    struct llm_block *block =
-        message != NULL ? llm_block_add(p->arena, &message->blocks, BLOCK_TEXT) : NULL;
-    if (block == NULL) {
-        p->no_memory = true;
-        return NULL;
-    }
-    block->text = TEXT_LIT("Continue.");
-    return message;
-}
-
-static void supply_turns(struct preparing *p)
+/* The user speaks first, even where nothing was said. */
+static void supply_first_turn(struct preparing *p)
 {
     struct llm_request *request = p->request;
-    if (request->messages == NULL || request->messages->role != ROLE_USER) {
-        struct llm_message *first = supply_turn(p);
-        if (first == NULL)
-            return;
-        first->next = request->messages;
-        request->messages = first;
-        if (first->next == NULL)
-            request->last_message = first;
-        llm_note_supplied(p->notes, "messages[0]=Continue.");
+    if (request->messages != NULL && request->messages->role == ROLE_USER)
+        return;
+    struct llm_message *first = ARENA_NEW(p->arena, struct llm_message);
+    struct llm_block *block =
+        first != NULL ? llm_block_add(p->arena, &first->blocks, BLOCK_TEXT) : NULL;
+    if (block == NULL) {
+        p->no_memory = true;
+        return;
     }
-    if (request->last_message->role == ROLE_ASSISTANT &&
-        p->target->traits->takes_prefill == TRI_NO) {
-        struct llm_message *last = supply_turn(p);
-        if (last == NULL)
-            return;
-        request->last_message->next = last;
-        request->last_message = last;
-        llm_note_supplied(p->notes, "messages[last]=Continue.");
-    }
+    block->text = TEXT_LIT("Continue.");
+    first->next = request->messages;
+    request->messages = first;
+    if (first->next == NULL)
+        request->last_message = first;
+    llm_note_supplied(p->notes, "messages[0]=Continue.");
 }
 
-int bedrock_prepare(struct llm_request *request, const struct llm_target *target,
-                    struct arena *arena, struct llm_notes *notes)
+int bedrock_prepare(struct llm_request *request, struct arena *arena, struct llm_notes *notes)
 {
-    struct preparing p = {.request = request, .target = target, .arena = arena, .notes = notes};
+    struct preparing p = {.request = request, .arena = arena, .notes = notes};
     p.waiting_end = &p.waiting;
     prune_messages(&p);
     prune_system(&p);
     llm_request_join_turns(request, true);
-    supply_turns(&p);
+    supply_first_turn(&p);
     return p.no_memory ? bedrock_no_memory() : 0;
 }

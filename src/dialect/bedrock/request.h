@@ -33,13 +33,12 @@ struct bedrock_plan {
     bool is_nova;                 /* top_k stands in an inferenceConfig of its own */
 };
 void bedrock_plan(const struct llm_request *request, const struct llm_target *target,
-                  struct arena *arena, struct llm_notes *notes, struct bedrock_plan *plan);
+                  struct llm_notes *notes, struct bedrock_plan *plan);
 /* The member with its key, or nothing. Extras of the own dialect are in it as they were. */
 void bedrock_write_fields(struct buf *out, struct llm_request *request,
                           const struct bedrock_plan *plan);
 /* toolConfig, or nothing. */
-void bedrock_write_tools(struct buf *out, struct llm_request *request,
-                         const struct llm_target *target, struct llm_notes *notes);
+void bedrock_write_tools(struct buf *out, struct llm_request *request, struct llm_notes *notes);
 /* Extras of the own dialect whose name is `prefix` and one more word, as members of the object that
  * is open; those below them count as written too. */
 void bedrock_write_extras(struct buf *out, struct llm_request *request, const char *prefix);
@@ -48,8 +47,7 @@ void bedrock_write_extras(struct buf *out, struct llm_request *request, const ch
  * Makes messages of another dialect such that Converse takes them: what has no form goes, with
  * notice; ids are those that it takes; roles alternate and begin with the user.
  */
-int bedrock_prepare(struct llm_request *request, const struct llm_target *target,
-                    struct arena *arena, struct llm_notes *notes);
+int bedrock_prepare(struct llm_request *request, struct arena *arena, struct llm_notes *notes);
 
 /* How the source of the request spells what is to be noted. */
 enum bedrock_field {

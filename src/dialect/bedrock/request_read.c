@@ -212,7 +212,15 @@ static int read_tool_choice(struct bedrock_reader *reader, struct json_value val
         {"tool", JSON_OBJECT, read_named, 0},
         {0},
     };
-    return bedrock_read_object(reader, value, members, into);
+    struct str key;
+    struct json_value choice;
+    if (bedrock_first_member(value, &key, &choice)) {
+        for (const struct bedrock_member *m = members; m->name != NULL; m++) {
+            if (json_string_eq(key, str_c(m->name)))
+                return bedrock_read_object(reader, value, members, into);
+        }
+    }
+    return bedrock_keep_extra(reader, STR_EMPTY, value, false);
 }
 
 static int read_tool_config(struct bedrock_reader *reader, struct json_value value, void *into)

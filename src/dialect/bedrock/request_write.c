@@ -1,4 +1,3 @@
-#include "base/err.h"
 #include "dialect/bedrock/content.h"
 #include "dialect/bedrock/request.h"
 #include "dialect/bedrock/write.h"
@@ -206,17 +205,12 @@ int bedrock_request_write(struct llm_request *request, const struct llm_target *
                           struct arena *arena, struct llm_notes *notes, struct buf *out)
 {
     struct bedrock_plan plan;
-    if (request->format.kind == FORMAT_JSON_SCHEMA && target->traits->structured == STRUCTURED_NONE)
-        return err_set(ERR_INVALID, FAULT_CLIENT,
-                       "'%s': this model cannot be held to a JSON schema; leave it out or ask "
-                       "another model",
-                       bedrock_field_name(request, FIELD_FORMAT));
     if (request->source != DIALECT_BEDROCK) {
-        int r = bedrock_prepare(request, target, arena, notes);
+        int r = bedrock_prepare(request, arena, notes);
         if (r < 0)
             return r;
     }
-    bedrock_plan(request, target, arena, notes, &plan);
+    bedrock_plan(request, target, notes, &plan);
     BUF_LIT(out, "{");
     write_messages(out, arena, request);
     if (request->system != NULL) {
@@ -224,7 +218,7 @@ int bedrock_request_write(struct llm_request *request, const struct llm_target *
         bedrock_write_content(out, arena, request->system);
     }
     write_inference(out, request, &plan);
-    bedrock_write_tools(out, request, target, notes);
+    bedrock_write_tools(out, request, notes);
     bedrock_write_fields(out, request, &plan);
     write_output(out, request, notes);
     write_service_tier(out, request, notes);

@@ -141,16 +141,11 @@ static void write_choice(struct buf *out, const struct llm_request *request,
     }
 }
 
-void bedrock_write_tools(struct buf *out, struct llm_request *request,
-                         const struct llm_target *target, struct llm_notes *notes)
+void bedrock_write_tools(struct buf *out, struct llm_request *request, struct llm_notes *notes)
 {
     bool has_history = has_tool_blocks(request);
     if (request->parallel_tools == TRI_NO)
         llm_note_dropped(notes, "%s", bedrock_field_name(request, FIELD_PARALLEL_TOOLS));
-    if (request->tools != NULL && target->traits->takes_tools == TRI_NO) {
-        llm_note_dropped(notes, "%s", bedrock_field_name(request, FIELD_TOOLS));
-        return;
-    }
     /* No tools are the way to say that none is to be called. */
     if (request->tool_choice == TOOL_CHOICE_NONE && !has_history)
         return;
