@@ -107,7 +107,9 @@ struct llm_block {
     enum llm_cache cache;
     struct llm_citation *citations; /* TEXT of an earlier answer */
     bool wants_citations;           /* DOCUMENT */
-    struct str raw;                 /* OPAQUE: the block as it stood */
+    struct str raw;        /* OPAQUE: the block as it stood; others: the same, where its own
+                              dialect says more than is here: whoever changes the block
+                              empties it */
     struct str rest;       /* members of it that have no place here, as they stood: "a":1,"b":2 */
     enum dialect_id maker; /* OPAQUE: whose it is; `rest`: the same */
     const struct llm_item *item; /* NULL = of no item */
