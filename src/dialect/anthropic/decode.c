@@ -1,5 +1,6 @@
 #include "base/err.h"
 #include "dialect/anthropic/codec.h"
+#include "dialect/bedrock/error.h"
 
 enum { OPAQUE_BYTES_MAX = 16 * 1024 * 1024 };
 
@@ -139,8 +140,6 @@ static bool comes_later(const struct anthropic_decoder *d, struct str key)
     struct str name;
     struct json_value value;
     bool found = false;
-    if (d->pieces.len > 0 && json_string_eq(key, STR("input")))
-        return true;
     struct buf object = BUF_INIT;
     BUF_LIT(&object, "{");
     buf_add_str(&object, buf_str(&d->more));
@@ -162,6 +161,8 @@ static void write_opaque(const struct anthropic_decoder *d, struct buf *out)
         buf_add_str(out, buf_str(&d->block));
         return;
     }
+    bool is_object =
+        input.len > 0 && json_scan_object(input, JSON_DEPTH_DEFAULT, NULL, 0, &scan) == 0;
     buf_add_char(out, '{');
     json_cursor_init(&cursor, buf_str(&d->block));
     while (json_iter_object(&cursor, &key, &value) == 1) {
@@ -170,11 +171,7 @@ static void write_opaque(const struct anthropic_decoder *d, struct buf *out)
         anthropic_comma(out);
         text_write(out, (struct text){key, true});
         buf_add_char(out, ':');
-        buf_add_str(out, value.text);
-    }
-    if (input.len > 0) {
-        bool is_object = json_scan_object(input, JSON_DEPTH_DEFAULT, NULL, 0, &scan) == 0;
-        anthropic_key_raw(out, "input", is_object ? input : STR("{}"));
+        buf_add_str(out, is_object && json_string_eq(key, STR("input")) ? input : value.text);
     }
     if (d->more.len > 0) {
         anthropic_comma(out);
@@ -412,6 +409,16 @@ static int put_ping(struct llm_sink *sink)
     return llm_sink_put(sink, &event);
 }
 
+/* Bedrock's own frames among those of the model. */
+static int put_exception(struct anthropic_decoder *d, struct str type, struct str data,
+                         struct llm_sink *sink)
+{
+    struct llm_event event = llm_event_make(EVENT_ERROR);
+    d->is_over = true;
+    (void)bedrock_error_read(0, type, data, &event.error);
+    return llm_sink_put(sink, &event);
+}
+
 int anthropic_decode(struct llm_decoder *decoder, struct str type, struct str data,
                      struct llm_sink *sink)
 {
@@ -421,6 +428,8 @@ int anthropic_decode(struct llm_decoder *decoder, struct str type, struct str da
         {"type", &kind},   {"message", &message}, {"content_block", &block},
         {"delta", &delta}, {"usage", &usage},     {"error", &error},
     };
+    if (!d->is_over && str_ends(type, STR("Exception")))
+        return put_exception(d, type, data, sink);
     /* OpenRouter ends with a word of another dialect. */
     if (d->is_over || str_eq(data, STR("[DONE]")))
         return 0;
