@@ -87,19 +87,25 @@ static void settle_id(struct preparing *p, struct llm_block *block)
 
 /* --- blocks --- */
 
-static bool is_blank(struct preparing *p, struct text text)
+/* Nothing but white space, escaped or not: the text is not decoded for it. */
+static bool is_blank(struct text text)
 {
-    struct str rest = text_or(p->arena, text, STR_EMPTY);
-    while (rest.len > 0 && rest.ptr[0] != '\0' && strchr(" \t\r\n", rest.ptr[0]) != NULL)
-        rest = str_skip(rest, 1);
-    return rest.len == 0;
+    struct str rest = text.s;
+    while (rest.len > 0) {
+        bool is_escape = text.is_escaped && rest.ptr[0] == '\\' && rest.len > 1 &&
+                         (rest.ptr[1] == 'n' || rest.ptr[1] == 't' || rest.ptr[1] == 'r');
+        if (!is_escape && (rest.ptr[0] == '\0' || strchr(" \t\r\n", rest.ptr[0]) == NULL))
+            return false;
+        rest = str_skip(rest, is_escape ? 2 : 1);
+    }
+    return true;
 }
 
 static bool prepare_result_part(struct preparing *p, struct llm_block *part, const char *path)
 {
     bool is_possible = part->kind == BLOCK_TEXT || part->kind == BLOCK_IMAGE ||
                        part->kind == BLOCK_DOCUMENT || part->kind == BLOCK_REFUSAL;
-    if (part->kind == BLOCK_TEXT && is_blank(p, part->text))
+    if (part->kind == BLOCK_TEXT && is_blank(part->text))
         return false;
     if (!is_possible || !anthropic_can_write(part, false)) {
         llm_note_dropped(p->notes, "%s", path);
@@ -126,7 +132,7 @@ static void prune_result(struct preparing *p, struct llm_block *result, const ch
 static bool prepare_block(struct preparing *p, struct llm_block *block, const char *path)
 {
     /* Nothing is lost with them, and they are refused. */
-    if ((block->kind == BLOCK_TEXT || block->kind == BLOCK_REFUSAL) && is_blank(p, block->text))
+    if ((block->kind == BLOCK_TEXT || block->kind == BLOCK_REFUSAL) && is_blank(block->text))
         return false;
     if (!anthropic_can_write(block, false)) {
         llm_note_dropped(p->notes, "%s", path);
@@ -173,7 +179,7 @@ static void prune_system(struct preparing *p)
     for (unsigned index = 0; *link != NULL; index++) {
         struct llm_block *block = *link;
         bool is_text = block->kind == BLOCK_TEXT;
-        if (is_text && !is_blank(p, block->text)) {
+        if (is_text && !is_blank(block->text)) {
             block->citations = NULL;
             link = &block->next;
             continue;

@@ -412,6 +412,9 @@ static int write_body(struct writing *w)
                        "'%s': this model cannot be held to a JSON schema; leave it out or ask "
                        "another model",
                        bedrock_field_name(request, FIELD_FORMAT));
+    /* Nothing is answered: no limit is owed, and none rules out a budget. */
+    if (w->is_count && request->max_tokens.len == 0)
+        request->max_tokens = STR("4294967295");
     int r = w->is_own ? 0 : anthropic_prepare(request, w->arena, w->notes);
     if (r == 0)
         r = anthropic_plan(request, w->target, w->arena, w->notes, &w->plan);

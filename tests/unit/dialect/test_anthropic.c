@@ -226,7 +226,7 @@ static void counting_asks_for_no_answer(void **state)
     struct fixture *f = *state;
     int64_t tokens;
     assert_int_equal(
-        dialect->read_request(STR("{\"model\":\"x\",\"max_tokens\":5,\"stream\":true,\"top_p\":1,"
+        dialect->read_request(STR("{\"model\":\"x\",\"stream\":true,\"top_p\":1,"
                                   "\"messages\":[{\"role\":\"user\",\"content\":\"a\"}]}"),
                               f->arena, &f->request),
         0);
@@ -234,6 +234,7 @@ static void counting_asks_for_no_answer(void **state)
     assert_int_equal(
         anthropic_write_count_request(&f->request, &f->target, f->arena, &f->notes, &f->out), 0);
     expect_json(f, "{\"model\":\"m\",\"messages\":[{\"role\":\"user\",\"content\":\"a\"}]}");
+    expect_notes(f, "", "");
     assert_int_equal(anthropic_read_count(STR("{\"input_tokens\":12}"), &tokens), 0);
     assert_int_equal(tokens, 12);
     assert_int_equal(anthropic_read_count(STR("{}"), &tokens), -ERR_INVALID);
