@@ -31,7 +31,7 @@ void frame_log_init(struct frame_log *log)
     log->count = 0;
 }
 
-static struct matrix_event event_at(const struct frame_log *log, unsigned i)
+struct matrix_event frame_log_at(const struct frame_log *log, unsigned i)
 {
     return (struct matrix_event){
         str_c(log->events[i].type),
@@ -165,7 +165,7 @@ static void expect_legal_stream(struct translated *t)
     validator_init(&v, t->client->id);
     bool ok = true;
     for (unsigned i = 0; ok && i < t->frames->count; i++) {
-        struct matrix_event event = event_at(t->frames, i);
+        struct matrix_event event = frame_log_at(t->frames, i);
         ok = validator_event(&v, event.type, event.data);
     }
     if (!ok || !validator_end(&v))
@@ -189,7 +189,7 @@ void translated_stream(struct translated *t, const struct matrix_event *events, 
     expect_legal_stream(t);
     struct matrix_event *written = calloc(t->frames->count + 1, sizeof(*written));
     for (unsigned i = 0; i < t->frames->count; i++)
-        written[i] = event_at(t->frames, i);
+        written[i] = frame_log_at(t->frames, i);
     read_stream(t->arena, t->client, written, t->frames->count, answer);
     free(written);
 }

@@ -12,7 +12,7 @@
 #include "matrix_data.h"
 #include "support/validate.h"
 
-enum { FRAMES_MAX = 2048 };
+enum { FRAMES_MAX = 16384 };
 
 /* Events as an encoder wrote them. */
 struct frame_log {
@@ -25,6 +25,7 @@ struct frame_log {
     unsigned count;
 };
 void frame_log_init(struct frame_log *log);
+struct matrix_event frame_log_at(const struct frame_log *log, unsigned i);
 
 struct translated {
     const struct dialect *client, *provider;
