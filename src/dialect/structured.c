@@ -25,6 +25,14 @@ static struct str free_name(const struct llm_request *request, struct arena *are
     return name;
 }
 
+/* The arguments of a tool are an object. */
+static bool is_object_schema(struct str schema)
+{
+    struct json_value type;
+    return schema.len == 0 || !json_find(schema, "type", &type) || type.kind != JSON_STRING ||
+           str_ieq(json_string_raw(type), STR("object"));
+}
+
 static void choose(struct llm_request *request, struct str tool, bool had_tools, bool may_force)
 {
     bool may_call = had_tools && request->tool_choice != TOOL_CHOICE_NONE;
@@ -56,6 +64,11 @@ int structured_settle(struct llm_request *request, enum dialect_id dialect,
                        STR_ARG(target->model));
     if (target->traits->structured != STRUCTURED_BY_TOOL)
         return 0;
+    if (!is_object_schema(format->schema))
+        return err_set(ERR_INVALID, FAULT_CLIENT,
+                       "The model '%.*s' gives structured answers by a tool, so the schema must be "
+                       "an object's: put what is wanted into a member of one.",
+                       STR_ARG(target->model));
     bool had_tools = request->tools != NULL;
     struct str name = free_name(request, arena);
     struct llm_tool *added = name.ptr != NULL ? llm_tool_add(arena, request) : NULL;
