@@ -145,6 +145,127 @@ static void a_sink_that_fails_ends_it(void **state)
     }
 }
 
+/* --- whatever comes, in whatever order --- */
+
+struct strict {
+    struct llm_sink sink;
+    bool is_open, is_finished;
+    unsigned next, kind;
+    struct buf calls[8]; /* what each call got, in the order they began */
+    unsigned call_count;
+    struct buf text;
+};
+
+/* The order that encoders rely on. */
+static int strict_event(struct llm_sink *sink, const struct llm_event *event)
+{
+    struct strict *strict = CONTAINER_OF(sink, struct strict, sink);
+    assert_false(strict->is_finished && event->kind != EVENT_DONE);
+    switch (event->kind) {
+    case EVENT_BLOCK_START:
+        assert_false(strict->is_open);
+        assert_int_equal(event->block, strict->next);
+        strict->is_open = true;
+        strict->kind = event->block_kind;
+        strict->call_count += event->block_kind == BLOCK_TOOL_CALL;
+        break;
+    case EVENT_DELTA:
+        assert_true(strict->is_open && event->block == strict->next);
+        assert_int_equal(event->delta == DELTA_ARGUMENTS, strict->kind == BLOCK_TOOL_CALL);
+        text_append_plain(strict->kind == BLOCK_TOOL_CALL ? &strict->calls[strict->call_count - 1]
+                                                          : &strict->text,
+                          event->text);
+        break;
+    case EVENT_BLOCK_STOP:
+        assert_true(strict->is_open && event->block == strict->next);
+        strict->is_open = false;
+        strict->next++;
+        break;
+    case EVENT_FINISH:
+        assert_false(strict->is_open);
+        strict->is_finished = true;
+        break;
+    default:
+        break;
+    }
+    return 0;
+}
+
+enum { BLOCKS = 5 };
+
+/* Blocks of text and calls whose pieces come in any order; every call gets {"a":"N"} or {}. */
+static void play_at_random(unsigned seed, struct llm_sink *sink, struct str *said)
+{
+    static const char *const whole[] = {"{\"a\":\"}1\"}", "{}", "{\"b\":[{}]}"};
+    struct llm_event event = llm_event_make(EVENT_START);
+    struct str left[BLOCKS];
+    bool is_call[BLOCKS], has_begun[BLOCKS] = {false}, has_stopped[BLOCKS] = {false};
+    unsigned begun = 0, stopped = 0;
+    assert_int_equal(llm_sink_put(sink, &event), 0);
+    for (unsigned b = 0; b < BLOCKS; b++) {
+        is_call[b] = rand_r(&seed) % 3 != 0;
+        left[b] = is_call[b] ? str_c(whole[rand_r(&seed) % 3]) : STR("some words");
+        said[b] = is_call[b] ? left[b] : STR_EMPTY;
+    }
+    while (stopped < BLOCKS) {
+        unsigned b = (unsigned)rand_r(&seed) % BLOCKS;
+        event = llm_event_make(EVENT_DELTA);
+        event.block = b;
+        if (!has_begun[b]) {
+            if (b != begun)
+                continue;
+            has_begun[b] = true;
+            begun++;
+            event.kind = EVENT_BLOCK_START;
+            event.block_kind = is_call[b] ? BLOCK_TOOL_CALL : BLOCK_TEXT;
+        } else if (left[b].len > 0) {
+            event.delta = is_call[b] ? DELTA_ARGUMENTS : DELTA_TEXT;
+            event.text = text_plain(str_head(left[b], 1 + (size_t)rand_r(&seed) % 4));
+            left[b] = str_skip(left[b], event.text.s.len);
+        } else if (!has_stopped[b]) {
+            has_stopped[b] = true;
+            stopped++;
+            event.kind = EVENT_BLOCK_STOP;
+        } else {
+            continue;
+        }
+        assert_int_equal(llm_sink_put(sink, &event), 0);
+    }
+    event = llm_event_make(EVENT_FINISH);
+    assert_int_equal(llm_sink_put(sink, &event), 0);
+    event = llm_event_make(EVENT_DONE);
+    assert_int_equal(llm_sink_put(sink, &event), 0);
+}
+
+static void any_order_becomes_strict_and_loses_nothing(void **state)
+{
+    (void)state;
+    for (unsigned seed = 1; seed <= 3000; seed++) {
+        struct arena *arena = arena_new(1024);
+        struct strict strict = {.sink = {strict_event}};
+        struct sequence sequence;
+        struct str said[BLOCKS];
+        size_t words = 0;
+        unsigned call = 0;
+        sequence_init(&sequence, arena, &strict.sink, 1 << 20);
+        play_at_random(seed, &sequence.sink, said);
+        assert_true(strict.is_finished);
+        for (unsigned b = 0; b < BLOCKS; b++) {
+            words += said[b].len == 0 ? STR("some words").len : 0;
+            if (said[b].len > 0 && !str_eq(buf_str(&strict.calls[call++]), said[b]))
+                fail_msg("seed %u: call %u", seed, call - 1);
+        }
+        assert_int_equal(call, strict.call_count);
+        assert_int_equal(strict.text.len, words);
+        for (unsigned c = 0; c < ARRAY_LEN(strict.calls); c++)
+            buf_fini(&strict.calls[c]);
+        buf_fini(&strict.text);
+        sequence_fini(&sequence);
+        assert_int_equal(sequence.held_bytes, 0);
+        arena_free(arena);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -152,6 +273,7 @@ int main(void)
         cmocka_unit_test(an_order_that_is_strict_is_not_changed),
         cmocka_unit_test(what_waits_has_a_limit),
         cmocka_unit_test(a_sink_that_fails_ends_it),
+        cmocka_unit_test(any_order_becomes_strict_and_loses_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
