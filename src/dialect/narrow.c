@@ -167,7 +167,8 @@ static bool has_tool(const struct llm_request *request, struct text name)
 {
     struct buf wanted = BUF_INIT;
     bool found = false;
-    (void)text_append_plain(&wanted, name);
+    if (text_append_plain(&wanted, name) != 0 || !buf_ok(&wanted))
+        found = true; /* it cannot be told: the provider will judge it */
     for (const struct llm_tool *tool = request->tools; tool != NULL && !found; tool = tool->next)
         found = text_eq(tool->name, buf_str(&wanted));
     buf_fini(&wanted);

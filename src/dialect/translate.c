@@ -117,7 +117,9 @@ int translation_write_request(struct translation *t, const struct dialect *provi
         r = settle_request(t, request, target);
     if (r == 0)
         r = provider->write_request(request, target, t->arena, &t->notes, out);
-    return r;
+    /* What is dropped without a word is worse than no answer. */
+    bool has_notes = buf_ok(&t->dropped) && buf_ok(&t->supplied);
+    return r == 0 && !has_notes ? no_memory() : r;
 }
 
 /* --- the answer --- */
@@ -306,6 +308,16 @@ int translation_end(struct translation *t, struct llm_frames *frames)
     if (r < 0 || t->is_done || t->has_failed)
         return r;
     return t->provider->decode_end(t->decoder, &t->names_sink);
+}
+
+int translation_whole_as_stream(struct translation *t, struct str body, struct llm_frames *frames)
+{
+    int r = begin_stream(t, frames);
+    if (r == 0)
+        r = t->provider->decode_whole(t->decoder, body, &t->names_sink);
+    if (r == 0 && !t->is_done && !t->is_error)
+        return err_set(ERR_INVALID, FAULT_UPSTREAM, "there is no answer in it");
+    return r;
 }
 
 int translation_fail(struct translation *t, const struct llm_error *error,

@@ -65,6 +65,8 @@ int translation_event(struct translation *t, struct str type, struct str data,
 int translation_end(struct translation *t, struct llm_frames *frames);
 /* A whole answer. *answer_error true: it holds an error (t->error), nothing was written. */
 int translation_whole(struct translation *t, struct str body, struct buf *out, bool *answer_error);
+/* A whole answer to a client that asked for a stream: some providers cannot, and answer so. */
+int translation_whole_as_stream(struct translation *t, struct str body, struct llm_frames *frames);
 /* A failure of ours or of the provider after the stream has begun: the client dialect's last
  * words. Nothing is written when they have been said (by an event of the provider's), or when the
  * answer is done. */

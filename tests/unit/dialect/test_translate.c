@@ -6,6 +6,7 @@
 #include <cmocka.h>
 
 #include "base/err.h"
+#include "base/mem.h"
 #include "support/event_text.h"
 
 /*
@@ -489,6 +490,48 @@ static void a_bad_request_is_refused_with_its_words(void **state)
     assert_true(text_eq(t.request.model, STR("path")) && t.request.is_stream);
 }
 
+/* --- no memory --- */
+
+static void each_allocation_may_fail(void **state)
+{
+    (void)state;
+    static const char script[] =
+        "start m\nusage 1 1\nblock 0.0 tool_call a json_answer\nargs 0.0 {\nblock 0.1 text\n"
+        "text 0.1 held back\ncite 0.1 https://a\nargs 0.0 }\nstop 0.0\nstop 0.1\n"
+        "finish 0 stop\ndone\n";
+    unsigned failures = 0;
+    for (uint64_t n = 1;; n++) {
+        bool is_error = false;
+        traits.structured = STRUCTURED_BY_TOOL;
+        struct llm_codec_settings settings = {.model = STR("m"), .request_id = STR("r")};
+        struct llm_target target = {.model = STR("x"), .quirks = &quirks, .traits = &traits};
+        mem_blocks_trim();
+        arena_free(arena);
+        arena = arena_new(512);
+        build = build_form;
+        assert_int_equal(
+            translation_init(&t, arena, &client, &provider, &settings, STR("{}"), STR_EMPTY, false),
+            0);
+        mem_fail_at(n);
+        int r = translation_write_request(&t, &provider, &target, &out);
+        if (r == 0)
+            r = translation_event(&t, STR_EMPTY, str_c(script), &frames);
+        if (r == 0)
+            r = translation_whole(&t, str_c(script), &written, &is_error);
+        bool was_reached = mem_count() >= n;
+        mem_fail_at(0);
+        translation_fini(&t);
+        memset(&t, 0, sizeof(t));
+        buf_fini(&out);
+        buf_fini(&written);
+        if (!was_reached)
+            break;
+        failures += r == -ERR_NOMEM;
+        assert_true(r == 0 || r == -ERR_NOMEM);
+    }
+    assert_true(failures >= 5);
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
 
 int main(void)
@@ -505,6 +548,7 @@ int main(void)
         TEST(last_words_are_said_once),
         TEST(a_whole_answer_is_folded),
         TEST(a_bad_request_is_refused_with_its_words),
+        TEST(each_allocation_may_fail),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
