@@ -42,6 +42,7 @@ static const struct {
     {"incorrect api key", LLM_ERROR_AUTHENTICATION},
     {"context window", LLM_ERROR_CONTEXT_LENGTH},
     {"maximum context length", LLM_ERROR_CONTEXT_LENGTH},
+    {"max context length", LLM_ERROR_CONTEXT_LENGTH},
     {"maximum prompt length", LLM_ERROR_CONTEXT_LENGTH},
     {"exceeded your current quota", LLM_ERROR_QUOTA},
     {"insufficient balance", LLM_ERROR_QUOTA},
