@@ -8,6 +8,7 @@
  *
  * The order of a sequence:
  *   START, then for each choice any number of blocks, then FINISH for each choice, DONE at last.
+ *   A decoder may tell START again when it learns more of it (the model); an encoder sees the first.
  *   A block is BLOCK_START, DELTAs, BLOCK_STOP. Indexes of blocks count from 0 in each choice and
  *   never come back. Decoders may interleave blocks (OpenAI's parallel calls do); sequence.h puts
  *   one after the other for encoders, which may rely on it.

@@ -82,6 +82,11 @@ static int settle_request(struct translation *t, struct llm_request *request,
     enum dialect_id to = t->provider->id;
     bool needs_own = to == DIALECT_ANTHROPIC || to == DIALECT_BEDROCK;
     llm_request_narrow(request, to, target, &t->notes);
+    if (request->messages == NULL && to != t->client->id)
+        return err_set(ERR_INVALID, FAULT_CLIENT,
+                       "The request holds no message that the %s dialect can say; a stored prompt "
+                       "or conversation is known to its own provider only.",
+                       dialect_names[to]);
     signature_settle(request);
     signature_strip(request, to, needs_own, &t->notes);
     llm_request_settle_thinking(request, to, target, &t->notes);
@@ -257,9 +262,12 @@ static int encode_event(struct llm_sink *sink, const struct llm_event *event)
     struct translation *t = CONTAINER_OF(sink, struct translation, encode_sink);
     if (t->has_failed || t->is_done)
         return 0;
+    bool is_told_again = event->kind == EVENT_START && t->has_begun;
     int r = observe(t, event);
     if (event->kind == EVENT_ERROR)
         t->has_failed = true;
+    if (is_told_again)
+        return r;
     return r == 0 ? t->client->encode(t->encoder, event, t->frames) : r;
 }
 

@@ -64,10 +64,8 @@ static void add_media(struct buf *out, const char *word, const struct llm_block 
         add_text(out, media->data);
     else if (text_is_some(media->url))
         add_text(out, media->url);
-    else if (text_is_some(media->file_id))
-        add_text(out, media->file_id);
     else
-        add_text(out, block->text);
+        add_text(out, media->file_id);
     buf_add_char(out, '\n');
 }
 
@@ -94,7 +92,11 @@ static void add_blocks(struct buf *out, const char *role, const struct llm_block
             add_media(out, "video", b);
             break;
         case BLOCK_DOCUMENT:
-            add_media(out, "document", b);
+            /* A document of words may be said in words. */
+            if (text_is_some(b->text))
+                add_line(out, role, b->text);
+            else
+                add_media(out, "document", b);
             break;
         case BLOCK_TOOL_CALL:
             BUF_LIT(out, "call ");

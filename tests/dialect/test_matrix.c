@@ -276,7 +276,7 @@ static void look_at_images(struct look *look)
 
 static void look_at_documents(struct look *look)
 {
-    look->keys = "document";
+    look->keys = "document user";
     look_at_request(look, ASK_DOCUMENT);
 }
 

@@ -417,7 +417,7 @@ static void what_was_seen_is_told(void **state)
     (void)state;
     assert_int_equal(start(build_form), 0);
     assert_false(t.has_begun);
-    say("start claude-4\nusage 5 1\n");
+    say("start -\nstart claude-4\nstart other\nusage 5 1\n");
     assert_true(t.has_begun && !t.has_content);
     say("block 0.0 text\ntext 0.0 a\n");
     assert_true(t.has_content && t.content_events == 1);
@@ -430,6 +430,7 @@ static void what_was_seen_is_told(void **state)
     assert_int_equal(translation_end(&t, &frames), -ERR_RESET);
     say("done\n");
     assert_int_equal(translation_end(&t, &frames), 0);
+    assert_true(str_starts(buf_str(&written), STR("start -\nusage 5 1\n")));
 }
 
 static void last_words_are_said_once(void **state)
@@ -475,6 +476,12 @@ static void a_whole_answer_is_folded(void **state)
     buf_fini(&body);
 }
 
+static void build_nothing(struct arena *a, struct llm_request *r)
+{
+    (void)a;
+    r->user = TEXT_LIT("me");
+}
+
 static void a_bad_request_is_refused_with_its_words(void **state)
 {
     (void)state;
@@ -483,6 +490,9 @@ static void a_bad_request_is_refused_with_its_words(void **state)
         translation_init(&t, arena, &client, &provider, &settings, STR("bad"), STR_EMPTY, false),
         -ERR_INVALID);
     assert_string_equal(err_slot()->message, "'messages' must be an array");
+    assert_int_equal(start(build_nothing), -ERR_INVALID);
+    assert_non_null(strstr(err_slot()->message, "holds no message"));
+    translation_fini(&t);
     build = build_form;
     assert_int_equal(
         translation_init(&t, arena, &client, &provider, &settings, STR("{}"), STR("path"), true),
