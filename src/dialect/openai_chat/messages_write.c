@@ -152,7 +152,7 @@ static bool is_content(const struct chat_writing *w, const struct llm_block *b)
         return has_own_raw(w, b) && str_find(b->raw, STR("\"thinking\"")) >= 0;
     if (b->kind == BLOCK_REFUSAL)
         return has_own_raw(w, b);
-    return b->kind != BLOCK_OPAQUE ? is_part(w, b) : has_own_raw(w, b);
+    return has_own_raw(w, b) || is_part(w, b);
 }
 
 /* Parts are needed for all but text without more. */
