@@ -59,36 +59,67 @@ YIELDS static int call_upstream(struct exchange *ex, const struct http_call_requ
     return r < 0 ? r : http_call_head(&ex->call);
 }
 
+/* The body in pieces: the client's with what was spliced in, or the translation. */
+static int body_pieces(struct exchange *ex, struct iovec *pieces, unsigned max)
+{
+    if (ex->is_rewritten) {
+        pieces[0] = (struct iovec){ex->rewritten.ptr, ex->rewritten.len};
+        return 1;
+    }
+    if (ex->body.len == 0)
+        return 0;
+    return json_splice_iov(buf_str(&ex->body), ex->fit.edits, ex->fit.count, pieces, max);
+}
+
+/* What no further try can need. A translated answer may repeat what was asked (Responses). */
+static void forget_body(struct exchange *ex)
+{
+    buf_fini(&ex->rewritten);
+    if (ex->translation == NULL || ex->codec.request == NULL)
+        buf_fini(&ex->body);
+}
+
+YIELDS static int add_headers(struct exchange *ex, struct http_call_request *request,
+                              struct http_headers *headers)
+{
+    struct headers_way way = exchange_way(ex);
+    request->headers = headers;
+    if (!headers_for_upstream(headers, ex->head_arena, &ex->http->headers, &ex->upstream->headers,
+                              &way, request->body_count > 0))
+        return err_set(ERR_NOMEM, FAULT_GATEWAY, "no memory");
+    if (ex->betas.len > 0 &&
+        !http_headers_add(headers, ex->head_arena, STR("anthropic-beta"), ex->betas))
+        return err_set(ERR_NOMEM, FAULT_GATEWAY, "no memory");
+    return upstream_authenticate(ex->upstream, ex->head_arena, request, headers);
+}
+
 YIELDS int exchange_attempt(struct exchange *ex)
 {
     struct http_headers headers = {0};
-    struct iovec body[2 * ARRAY_LEN(ex->edits) + 1];
+    struct iovec body[2 * ARRAY_LEN(ex->fit.edits) + 1];
     struct http_call_request request = {
         .method = ex->operation->method,
         .target = ex->upstream_path,
-        .headers = &headers,
         .body = body,
     };
-    if (ex->body.len > 0)
-        request.body_count =
-            json_splice_iov(buf_str(&ex->body), ex->edits, ex->edit_count, body, ARRAY_LEN(body));
+    request.body_count = body_pieces(ex, body, ARRAY_LEN(body));
+    if (request.body_count < 0) {
+        refuse(ex, REFUSE_INTERNAL, STR_EMPTY, "The request body could not be edited.");
+        return request.body_count;
+    }
     for (int i = 0; i < request.body_count; i++)
         request.body_bytes += body[i].iov_len;
-    if (request.target.ptr == NULL ||
-        !headers_for_upstream(&headers, ex->head_arena, &ex->http->headers, &ex->upstream->headers,
-                              request.body_count > 0)) {
-        refuse(ex, REFUSE_NO_MEMORY, STR_EMPTY, "The gateway is out of memory; try again.");
-        return -ERR_NOMEM;
-    }
     set_timeouts(ex);
     ex->record.attempts++;
     http_request_watch_hangup(ex->http, ex->task);
     exchange_wait_begins(ex);
-    int r = call_upstream(ex, &request);
+    int r = add_headers(ex, &request, &headers);
+    if (r == 0)
+        r = call_upstream(ex, &request);
     exchange_wait_ended(ex);
-    note_call(ex);
-    /* No further try can need it. */
-    buf_fini(&ex->body);
+    if (ex->has_call)
+        note_call(ex);
+    forget_body(ex);
     if (r < 0) {
         refuse_failed_call(ex, r);
         return r;

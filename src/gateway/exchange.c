@@ -44,6 +44,16 @@ void exchange_add_own_headers(struct exchange *ex)
                            arena_u64(ex->head_arena, (uint64_t)(ex->own_ns / NS_PER_US)));
 }
 
+struct headers_way exchange_way(const struct exchange *ex)
+{
+    const struct dialect *provider = ex->provider;
+    return (struct headers_way){
+        .client = ex->operation->dialect,
+        .provider = provider != NULL ? provider->id : ex->upstream->provider->dialect,
+        .is_translated = ex->is_rewritten,
+    };
+}
+
 void exchange_wait_begins(struct exchange *ex)
 {
     if (ex->since_ns != 0)
@@ -61,75 +71,21 @@ YIELDS static int identify(struct exchange *ex)
 {
     struct http_request *http = ex->http;
     struct str allow;
-    ex->operation = operation_find(http->method, http->path, &ex->path_tail, &allow, ex->arena);
+    ex->operation = operation_find(http, &ex->path, &allow, &ex->error_dialect, ex->arena);
     if (ex->operation != NULL) {
         ex->record.operation = str_c(ex->operation->name);
-        ex->record.dialect = str_c(ex->operation->dialect);
+        if (ex->operation->needs_key)
+            ex->record.dialect = str_c(dialect_names[ex->operation->dialect]);
         return 0;
     }
     if (allow.len == 0) {
-        refuse(ex, REFUSE_PATH, STR_EMPTY,
-               "Unknown request URL: %.*s %.*s. weir serves POST /v1/chat/completions, POST "
-               "/v1/completions, GET /v1/models, GET /v1/models/{id}, /healthz, /readyz and "
-               "/metrics.",
-               STR_ARG(http->method_name), STR_ARG(http->path));
+        refuse(ex, REFUSE_PATH, STR_EMPTY, "Unknown request URL: %.*s %.*s. weir serves %.*s.",
+               STR_ARG(http->method_name), STR_ARG(http->path), STR_ARG(operation_list(ex->arena)));
         return -ERR_INVALID;
     }
     exchange_answer_header(ex, STR("Allow"), allow);
     refuse(ex, REFUSE_METHOD, STR_EMPTY, "Method %.*s is not allowed for %.*s; use %.*s.",
            STR_ARG(http->method_name), STR_ARG(http->path), STR_ARG(allow));
-    return -ERR_INVALID;
-}
-
-/* The client's credential in any carrier that SDKs of this dialect use. */
-static struct str client_credential(const struct http_headers *headers)
-{
-    static const struct str carriers[] = {STR_INIT("api-key"), STR_INIT("x-api-key")};
-    struct str value = http_headers_get(headers, STR("Authorization"));
-    if (str_istarts(value, STR("Bearer ")))
-        return str_trim(str_skip(value, 7));
-    for (size_t i = 0; i < ARRAY_LEN(carriers); i++) {
-        value = http_headers_get(headers, carriers[i]);
-        if (value.len > 0)
-            return str_trim(value);
-    }
-    return STR_EMPTY;
-}
-
-YIELDS static int authenticate(struct exchange *ex)
-{
-    const struct snapshot *shared = ex->ts->shared;
-    bool is_metrics = str_eq(ex->record.operation, STR("metrics"));
-    bool needs_key = ex->operation->needs_key || (is_metrics && ex->settings->metrics_need_key);
-    if (!needs_key || shared->is_open)
-        return 0;
-    struct str credential = client_credential(&ex->http->headers);
-    const struct virtual_key *key = NULL;
-    enum key_verdict verdict =
-        key_table_check(shared->keys, credential, ex->record.start_wall_ns, &key);
-    ex->key = key;
-    if (key != NULL)
-        ex->record.key_name = key->name;
-    switch (verdict) {
-    case KEY_OK:
-        return 0;
-    case KEY_MISSING:
-        refuse(ex, REFUSE_KEY_MISSING, STR_EMPTY,
-               "You didn't provide an API key. Send it as 'Authorization: Bearer KEY'.");
-        break;
-    case KEY_EXPIRED:
-        refuse(ex, REFUSE_KEY_EXPIRED, STR_EMPTY, "This API key ('%.*s') has expired.",
-               STR_ARG(ex->record.key_name));
-        break;
-    case KEY_DISABLED:
-        refuse(ex, REFUSE_KEY_DISABLED, STR_EMPTY, "This API key ('%.*s') is disabled.",
-               STR_ARG(ex->record.key_name));
-        break;
-    case KEY_UNKNOWN:
-        refuse(ex, REFUSE_KEY_UNKNOWN, STR_EMPTY,
-               "Incorrect API key provided. It is not one of the keys of this gateway.");
-        break;
-    }
     return -ERR_INVALID;
 }
 
@@ -175,6 +131,9 @@ static void settle(struct exchange *ex)
     }
     http_request_watch_hangup(http, NULL);
     buf_fini(&ex->body);
+    buf_fini(&ex->rewritten);
+    if (ex->translation != NULL)
+        translation_fini(ex->translation);
     if (!http->is_complete && task_cancel_reason(ex->task) == ERR_RESET)
         rec->outcome = STR("client_gone");
     else if (!http->is_complete && str_eq(rec->outcome, STR("ok")))
@@ -214,7 +173,7 @@ YIELDS void gateway_handle(struct http_request *r, void *ctx)
     begin(ex);
     int verdict = identify(ex);
     metrics_request_begin(ex->record.operation);
-    if (verdict == 0 && authenticate(ex) == 0)
+    if (verdict == 0 && exchange_authenticate(ex) == 0)
         ex->operation->run(ex);
     settle(ex);
 }

@@ -8,7 +8,9 @@
 #ifndef WEIR_GATEWAY_EXCHANGE_H
 #define WEIR_GATEWAY_EXCHANGE_H
 
-#include "dialect/openai_chat/request.h"
+#include "dialect/translate.h"
+#include "gateway/headers.h"
+#include "gateway/path_pattern.h"
 #include "gateway/refusal.h"
 #include "gateway/snapshot.h"
 #include "observe/metrics.h"
@@ -26,18 +28,29 @@ struct exchange {
     struct thread_snapshot *ts;
     const struct settings *settings;
     const struct operation *operation;
-    struct str path_tail;          /* what a path pattern's '*' stands for */
+    enum dialect_id error_dialect; /* whose words a refusal is in */
+    struct path_match path;
     const struct virtual_key *key; /* NULL = open */
 
-    struct buf body; /* as the client sent it, decoded; given back when no attempt needs it */
-    struct openai_request scanned;
+    bool has_body;   /* it was read */
+    struct buf body; /* as the client sent it, decoded; given back when nothing needs it any more */
+    const struct dialect *client; /* NULL for operations that are no inference */
+    struct llm_scan scan;
     struct str asked; /* model as asked for, unescaped */
+    bool is_stream;   /* an answer in pieces is asked for */
     struct plan_target target;
     const struct upstream *upstream;
-    struct str upstream_path;  /* and query; may hold a credential: never logged */
-    struct json_edit edits[4]; /* what is spliced into the body */
-    unsigned edit_count;
-    bool strips_usage; /* the usage chunk was asked for by us and is not for the client */
+    /* How the target is spoken to. */
+    const struct dialect *provider;
+    enum provider_operation upstream_operation;
+    struct llm_target llm_target;
+    struct llm_codec_settings codec;
+    struct str upstream_path;        /* and query; may hold a credential: never logged */
+    struct str betas;                /* what goes upstream as anthropic-beta */
+    struct llm_fit fit;              /* same dialect: what is spliced into the body */
+    struct translation *translation; /* other dialect; NULL = the client's bytes */
+    bool is_rewritten;               /* the body that is sent is not the client's */
+    struct buf rewritten;            /* that body */
 
     struct http_call call;
     bool has_call;
@@ -59,6 +72,9 @@ void exchange_answer_header(struct exchange *ex, struct str name, struct str val
 /* x-weir-request-id, x-weir-target and the like: before the head leaves. */
 void exchange_add_own_headers(struct exchange *ex);
 
+/* Who speaks to whom, for the headers. */
+struct headers_way exchange_way(const struct exchange *ex);
+
 /* Around waits for a peer, so that overhead is what is spent in here alone. */
 void exchange_wait_begins(struct exchange *ex);
 void exchange_wait_ended(struct exchange *ex);
@@ -66,10 +82,16 @@ void exchange_wait_ended(struct exchange *ex);
 /* The client's head has left: gives back what was needed for it alone. */
 void exchange_forget_head(struct exchange *ex);
 
+/* How the planned target is spoken to. */
+void exchange_set_target(struct exchange *ex);
+
 /* Phases, in order. */
+YIELDS int exchange_authenticate(struct exchange *ex);
+/* Once; a second call finds it read. */
 YIELDS int exchange_read_body(struct exchange *ex);
 YIELDS int exchange_scan(struct exchange *ex);
 YIELDS int exchange_plan(struct exchange *ex);
+YIELDS int exchange_prepare(struct exchange *ex);
 YIELDS int exchange_attempt(struct exchange *ex);
 YIELDS void exchange_relay(struct exchange *ex);
 

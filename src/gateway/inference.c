@@ -1,18 +1,21 @@
 #include "gateway/inference.h"
 
 #include "base/clock.h"
-#include "dialect/openai_chat/request.h"
+#include "base/percent.h"
 #include "gateway/exchange.h"
 #include "gateway/operation.h"
 
 YIELDS int exchange_read_body(struct exchange *ex)
 {
     uint64_t limit = ex->settings->limits.body_bytes;
+    if (ex->has_body)
+        return 0;
     exchange_wait_begins(ex);
     int r = http_request_collect(ex->http, limit, CLOCK_NEVER, &ex->body);
     exchange_wait_ended(ex);
     switch (-r) {
     case ERR_NONE:
+        ex->has_body = true;
         return 0;
     case ERR_LIMIT:
         refuse(ex, REFUSE_BODY_TOO_LARGE, STR_EMPTY,
@@ -27,7 +30,7 @@ YIELDS int exchange_read_body(struct exchange *ex)
                "The request body did not arrive in time (timeouts.client_body).");
         break;
     case ERR_NOMEM:
-        refuse(ex, REFUSE_NO_MEMORY, STR_EMPTY, "The gateway is out of memory; try again.");
+        refuse_no_memory(ex);
         break;
     default:
         refuse(ex, REFUSE_BODY, STR_EMPTY, "The request body could not be read: %s",
@@ -36,26 +39,51 @@ YIELDS int exchange_read_body(struct exchange *ex)
     return r;
 }
 
-static bool add_edit(struct exchange *ex, struct json_edit edit)
+/*
+ * The model that the path names. Vertex AI's paths have a publisher: the vendors' own names say no
+ * more than the model does, any other is the provider.
+ */
+static struct str model_of_path(struct exchange *ex)
 {
-    CHECK(ex->edit_count < ARRAY_LEN(ex->edits));
-    ex->edits[ex->edit_count++] = edit;
-    return edit.insert.ptr != NULL;
+    struct str model = percent_decode(ex->arena, ex->path.model);
+    struct str publisher = ex->path.publisher;
+    if (publisher.len == 0 || str_eq(publisher, STR("google")) ||
+        str_eq(publisher, STR("anthropic")))
+        return model;
+    struct str parts[] = {percent_decode(ex->arena, publisher), STR("/"), model};
+    return arena_concat(ex->arena, parts, ARRAY_LEN(parts));
+}
+
+static bool wants_stream(const struct exchange *ex)
+{
+    switch (ex->operation->stream) {
+    case STREAM_BY_BODY:
+        return ex->scan.is_stream;
+    case STREAM_ALWAYS:
+    case STREAM_GEMINI:
+        return true;
+    case STREAM_NEVER:
+        break;
+    }
+    return false;
 }
 
 YIELDS int exchange_scan(struct exchange *ex)
 {
-    struct openai_request request;
-    int r = openai_request_scan(buf_str(&ex->body), ex->settings->json_depth, ex->arena, &request);
+    ex->client = dialect_of(ex->operation->dialect);
+    int r = ex->client->scan(buf_str(&ex->body), ex->settings->json_depth, ex->arena, &ex->scan);
     if (r < 0) {
-        refuse(ex, REFUSE_BODY, request.bad_param, "%s", err_slot()->message);
+        refuse(ex, REFUSE_BODY, ex->scan.bad_param, "%s", err_slot()->message);
         return r;
     }
-    ex->scanned = request;
-    ex->asked = request.model;
-    ex->record.model_asked = request.model;
-    ex->record.is_stream = request.is_stream;
-    return 0;
+    ex->asked = ex->path.model.len > 0 ? model_of_path(ex) : ex->scan.model;
+    ex->is_stream = wants_stream(ex);
+    ex->record.model_asked = ex->asked;
+    ex->record.is_stream = ex->is_stream;
+    if (ex->asked.len > 0)
+        return 0;
+    refuse(ex, REFUSE_BODY, STR("model"), "You must provide a model: \"model\" is missing.");
+    return -ERR_INVALID;
 }
 
 /* Names the providers that could have been meant, for the error. */
@@ -85,25 +113,6 @@ YIELDS static int check_may_use(struct exchange *ex)
     return -ERR_FORBIDDEN;
 }
 
-YIELDS static int check_target(struct exchange *ex)
-{
-    const struct provider *p = ex->upstream->provider;
-    if (p->dialect != DIALECT_OPENAI_CHAT) {
-        refuse(ex, REFUSE_DIALECT, STR("model"),
-               "The provider '%.*s' speaks the %s dialect, which this endpoint cannot reach.",
-               STR_ARG(p->name), dialect_names[p->dialect]);
-        return -ERR_INVALID;
-    }
-    if (p->paths[ex->operation->upstream].len == 0) {
-        refuse(ex, REFUSE_OPERATION, STR("model"),
-               "The provider '%.*s' does not offer '%s'. Ask for another model, or set "
-               "providers.%.*s.paths.%s.",
-               STR_ARG(p->name), ex->operation->name, STR_ARG(p->name), ex->operation->name);
-        return -ERR_INVALID;
-    }
-    return 0;
-}
-
 YIELDS int exchange_plan(struct exchange *ex)
 {
     struct plan plan;
@@ -131,37 +140,11 @@ YIELDS int exchange_plan(struct exchange *ex)
     return check_may_use(ex);
 }
 
-/* What goes upstream: the path, and what must differ in the body (model name, wish for usage). */
-YIELDS static int prepare(struct exchange *ex)
-{
-    const struct openai_request *request = &ex->scanned;
-    bool is_ok = true;
-    int r = check_target(ex);
-    if (r < 0)
-        return r;
-    if (!str_eq(ex->asked, ex->target.model))
-        is_ok = add_edit(ex, openai_edit_model(request, ex->arena, ex->target.model));
-    enum provider_stream_usage wish = ex->upstream->provider->quirks.stream_usage;
-    struct json_edit usage;
-    if (is_ok && request->is_stream && !request->includes_usage &&
-        wish == STREAM_USAGE_ON_REQUEST &&
-        openai_edit_include_usage(request, ex->arena, buf_str(&ex->body), &usage)) {
-        is_ok = add_edit(ex, usage);
-        ex->strips_usage = true;
-    }
-    ex->upstream_path =
-        upstream_target(ex->upstream, ex->head_arena, ex->operation->upstream, ex->target.model);
-    if (is_ok && ex->upstream_path.ptr != NULL)
-        return 0;
-    refuse(ex, REFUSE_NO_MEMORY, STR_EMPTY, "The gateway is out of memory; try again.");
-    return -ERR_NOMEM;
-}
-
 YIELDS void inference_run(struct exchange *ex)
 {
     if (exchange_read_body(ex) < 0)
         return;
-    if (exchange_scan(ex) < 0 || exchange_plan(ex) < 0 || prepare(ex) < 0)
+    if (exchange_scan(ex) < 0 || exchange_plan(ex) < 0 || exchange_prepare(ex) < 0)
         return;
     if (exchange_attempt(ex) < 0)
         return;

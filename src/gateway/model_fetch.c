@@ -25,7 +25,7 @@ struct fetch {
 
 bool model_list_is_fetched(const struct provider *provider)
 {
-    if (provider->dialect != DIALECT_OPENAI_CHAT || provider->paths[OPERATION_MODELS].len == 0)
+    if (provider->paths[OPERATION_MODELS].len == 0)
         return false;
     for (unsigned i = 0; i < provider->model_count; i++) {
         if (str_index(provider->models[i], '*') < 0)
@@ -39,7 +39,9 @@ YIELDS static int fetch_list(struct fetch *f, struct arena *arena, struct buf *o
     const struct upstream *upstream = &f->all->ex->ts->upstreams[f->provider];
     struct http_headers none = {0};
     struct http_headers headers = {0};
-    if (!headers_for_upstream(&headers, arena, &none, &upstream->headers, false))
+    struct headers_way way = {.client = upstream->provider->dialect,
+                              .provider = upstream->provider->dialect};
+    if (!headers_for_upstream(&headers, arena, &none, &upstream->headers, &way, false))
         return err_set(ERR_NOMEM, FAULT_GATEWAY, "no memory");
     struct http_call_request request = {
         .method = METHOD_GET,
@@ -54,7 +56,10 @@ YIELDS static int fetch_list(struct fetch *f, struct arena *arena, struct buf *o
         .total_deadline_ns = clock_add_ns(loop_now_ns(), FETCH_SECONDS * NS_PER_SEC),
     };
     struct http_call call;
-    int r = http_call_start(&call, arena, &upstream->origin, &request, &timeouts);
+    int r = upstream_authenticate(upstream, arena, &request, &headers);
+    if (r < 0)
+        return r;
+    r = http_call_start(&call, arena, &upstream->origin, &request, &timeouts);
     if (r == 0)
         r = http_call_head(&call);
     if (r == 0)

@@ -9,20 +9,37 @@
 #define WEIR_GATEWAY_OPERATION_H
 
 #include "gateway/exchange.h"
+#include "gateway/path_pattern.h"
+#include "stream/frames.h"
 
-struct operation {
-    const char *name;    /* for metrics and logs: "chat", ... */
-    const char *dialect; /* the client's */
-    enum http_method method;
-    const char *path; /* a last '*' stands for one or more segments */
-    bool needs_key;
-    enum provider_operation upstream;
-    operation_fn *run;
+/* How the path says whether the answer is a stream. */
+enum operation_stream {
+    STREAM_BY_BODY, /* "stream": true */
+    STREAM_NEVER,
+    STREAM_ALWAYS,
+    STREAM_GEMINI, /* always; alt=sse in the query, else a JSON array */
 };
 
-/* *tail gets what '*' matched. NULL when nothing fits; then *allow lists the methods of the path
- * ("GET, POST"), empty when the path itself is unknown. */
-const struct operation *operation_find(enum http_method method, struct str path, struct str *tail,
-                                       struct str *allow, struct arena *arena);
+struct operation {
+    const char *name;        /* for metrics and logs: "chat", ... */
+    enum dialect_id dialect; /* the client's */
+    enum http_method method;
+    const char *path; /* path_pattern.h */
+    bool needs_key;
+    enum provider_operation upstream; /* that of the row's own dialect */
+    operation_fn *run;
+    enum operation_stream stream;
+    enum stream_framing framing;
+};
+
+/* *match gets what the places of the path stand for. NULL when nothing fits; then *allow lists the
+ * methods of the path ("GET, POST"), empty when the path itself is unknown; *dialect is the one
+ * that an error is written in. */
+const struct operation *operation_find(const struct http_request *http, struct path_match *match,
+                                       struct str *allow, enum dialect_id *dialect,
+                                       struct arena *arena);
+
+/* The endpoints for people: "POST /v1/chat/completions, ...". */
+struct str operation_list(struct arena *arena);
 
 #endif

@@ -1,5 +1,7 @@
 #include "gateway/refusal.h"
 
+#include "dialect/bedrock/error.h"
+#include "dialect/dialect.h"
 #include "dialect/openai_chat/error.h"
 #include "gateway/exchange.h"
 
@@ -10,11 +12,15 @@ static const struct refusal_row rows[REFUSAL_COUNT] = {
     [REFUSE_KEY_UNKNOWN] = {401, "invalid_request_error", "invalid_api_key", "client_error"},
     [REFUSE_KEY_EXPIRED] = {401, "invalid_request_error", "expired_api_key", "client_error"},
     [REFUSE_KEY_DISABLED] = {401, "invalid_request_error", "disabled_api_key", "client_error"},
+    [REFUSE_SIGNATURE] = {403, "invalid_request_error", "invalid_signature", "client_error"},
     [REFUSE_MODEL_FORBIDDEN] = {403, "invalid_request_error", "model_not_allowed", "client_error"},
     [REFUSE_MODEL_UNKNOWN] = {404, "invalid_request_error", "model_not_found", "client_error"},
     [REFUSE_MODEL_AMBIGUOUS] = {400, "invalid_request_error", "model_ambiguous", "client_error"},
+    [REFUSE_RESPONSE_UNKNOWN] = {404, "invalid_request_error", "response_not_found",
+                                 "client_error"},
     [REFUSE_OPERATION] = {400, "invalid_request_error", "operation_not_offered", "client_error"},
     [REFUSE_DIALECT] = {400, "invalid_request_error", "dialect_not_supported", "client_error"},
+    [REFUSE_UNMAPPABLE] = {400, "invalid_request_error", "unmappable", "client_error"},
     [REFUSE_BODY] = {400, "invalid_request_error", "invalid_body", "client_error"},
     [REFUSE_BODY_TOO_LARGE] = {413, "invalid_request_error", "body_too_large", "client_error"},
     [REFUSE_BODY_ENCODING] = {415, "invalid_request_error", "bad_content_encoding", "client_error"},
@@ -77,6 +83,30 @@ YIELDS static void answer(struct exchange *ex, unsigned status, struct str body)
     http_respond(ex->http, status, &ex->answer, body);
 }
 
+struct llm_error refusal_error(enum refusal refusal, struct str param, struct str message)
+{
+    const struct refusal_row *row = refusal_row(refusal);
+    struct llm_error error = LLM_ERROR_NONE;
+    error.kind = llm_error_kind_of_status(row->status);
+    error.status = row->status;
+    error.message = text_plain(message);
+    error.type = text_plain(str_c(row->type));
+    error.code = text_plain(str_c(row->code));
+    error.param = text_plain(param);
+    return error;
+}
+
+/* In the words of the client's SDK. */
+YIELDS static void answer_error(struct exchange *ex, unsigned status, const struct llm_error *error)
+{
+    struct buf body = BUF_INIT;
+    dialect_of(ex->error_dialect)->write_error(error, &body);
+    if (ex->error_dialect == DIALECT_BEDROCK)
+        exchange_answer_header(ex, STR("x-amzn-ErrorType"), str_c(bedrock_error_type(error)));
+    answer(ex, status, buf_str(&body));
+    buf_fini(&body);
+}
+
 YIELDS void refuse(struct exchange *ex, enum refusal refusal, struct str param, const char *format,
                    ...)
 {
@@ -88,12 +118,27 @@ YIELDS void refuse(struct exchange *ex, enum refusal refusal, struct str param, 
     refusal_note(ex, refusal, message);
     if (ex->http->status != 0)
         return;
-    struct buf body = BUF_INIT;
-    openai_error_write(&body, str_c(row->type), param, str_c(row->code), message);
+    struct llm_error error = refusal_error(refusal, param, message);
     if (refusal == REFUSE_NO_MEMORY || refusal == REFUSE_DRAINING)
         exchange_answer_header(ex, STR("Retry-After"), STR("1"));
-    answer(ex, row->status, buf_str(&body));
-    buf_fini(&body);
+    answer_error(ex, row->status, &error);
+}
+
+YIELDS int refuse_no_memory(struct exchange *ex)
+{
+    refuse(ex, REFUSE_NO_MEMORY, STR_EMPTY, "The gateway is out of memory; try again.");
+    return -ERR_NOMEM;
+}
+
+YIELDS void refuse_with_error(struct exchange *ex, unsigned status, const struct llm_error *error)
+{
+    unsigned told = error->status != 0 ? error->status : llm_error_status_of_kind(error->kind);
+    refusal_note(ex, REFUSE_UPSTREAM_ERROR, STR_EMPTY);
+    if (error->retry_after_ms >= 0 && http_headers_get(&ex->answer, STR("retry-after")).ptr == NULL)
+        exchange_answer_header(
+            ex, STR("Retry-After"),
+            arena_u64(ex->head_arena, ((uint64_t)error->retry_after_ms + 999) / 1000));
+    answer_error(ex, status != 0 ? status : told, error);
 }
 
 YIELDS void refuse_with_status(struct exchange *ex, unsigned status, enum refusal refusal,

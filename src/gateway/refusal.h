@@ -10,6 +10,7 @@
 #define WEIR_GATEWAY_REFUSAL_H
 
 #include "base/buf.h"
+#include "dialect/error.h"
 #include "rt/task.h"
 
 struct arena;
@@ -22,12 +23,15 @@ enum refusal {
     REFUSE_KEY_UNKNOWN,
     REFUSE_KEY_EXPIRED,
     REFUSE_KEY_DISABLED,
+    REFUSE_SIGNATURE,       /* AWS Signature Version 4 that does not hold */
     REFUSE_MODEL_FORBIDDEN, /* the key may not use it */
     REFUSE_MODEL_UNKNOWN,
     REFUSE_MODEL_AMBIGUOUS,
-    REFUSE_OPERATION, /* the provider does not offer this operation */
-    REFUSE_DIALECT,   /* the provider speaks another dialect */
-    REFUSE_BODY,      /* not the JSON that is asked for */
+    REFUSE_RESPONSE_UNKNOWN, /* no response of that id */
+    REFUSE_OPERATION,        /* the provider does not offer this operation */
+    REFUSE_DIALECT,          /* the provider speaks another dialect */
+    REFUSE_UNMAPPABLE, /* the target's dialect has no place for it, and dropping is not wanted */
+    REFUSE_BODY,       /* not the JSON that is asked for */
     REFUSE_BODY_TOO_LARGE,
     REFUSE_BODY_ENCODING, /* Content-Encoding unknown or broken */
     REFUSE_BODY_TIMEOUT,
@@ -58,9 +62,15 @@ const struct refusal_row *refusal_row(enum refusal refusal);
  */
 YIELDS void refuse(struct exchange *ex, enum refusal refusal, struct str param, const char *format,
                    ...) PRINTF_LIKE(4, 5);
-/* The same for a refusal whose status is told by somebody else (an error inside a 200). */
+/* "The gateway is out of memory": -ERR_NOMEM. */
+YIELDS int refuse_no_memory(struct exchange *ex);
+/* The provider's error in the client's dialect; `status` 0 = that of the error. */
+YIELDS void refuse_with_error(struct exchange *ex, unsigned status, const struct llm_error *error);
+/* The same where the error is in the client's dialect already (an error inside a 200). */
 YIELDS void refuse_with_status(struct exchange *ex, unsigned status, enum refusal refusal,
                                struct str body);
+/* The refusal as an error of the neutral form, for the dialect's error event. */
+struct llm_error refusal_error(enum refusal refusal, struct str param, struct str message);
 /* Notes the refusal in the record without answering. */
 void refusal_note(struct exchange *ex, enum refusal refusal, struct str message);
 /* Which refusal a failed call upstream is, from the error slot. */

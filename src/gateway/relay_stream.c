@@ -3,12 +3,20 @@
 #include "base/clock.h"
 #include "gateway/exchange.h"
 #include "gateway/headers.h"
+#include "gateway/operation.h"
+#include "gateway/response_store.h"
+#include "gateway/responses.h"
 #include "stream/observer.h"
 
 /*
- * Whole events go to the client as the bytes they came in; what is incomplete waits in the
- * observer. So the client never holds half an event when the upstream breaks, and an error event
- * can follow at any time. All events of one read leave in one write.
+ * Whole events go to the client as the bytes they came in, or in its own framing, or in its own
+ * dialect; what is incomplete waits in the observer. So the client never holds half an event when
+ * the upstream breaks, and an error event can follow at any time. All events of one read leave in
+ * one write.
+ *
+ * The head waits for the first event that is more than an opening (role, created, ping): a provider
+ * that fails right after these fails before anything was sent. It does not wait for longer than a
+ * heartbeat.
  */
 
 /* After the last finish reason: how long [DONE] may take before we say it ourselves. */
@@ -17,13 +25,25 @@
  * connection waits for it, so it is short. */
 #define UPSTREAM_END_NS (100 * NS_PER_MS)
 
+/* Openings that are held back before the head leaves anyway. */
+enum { OPENING_EVENTS_MAX = 64, OPENING_BYTES_MAX = 256 * 1024 };
+
 /* One list for the whole thread, not a kilobyte on the stack of each waiting stream: pieces last
  * until the next wait anyway. */
 static _Thread_local struct iovec pieces_v[HTTP_PIECES_MAX];
 
+enum relay_way {
+    RELAY_AS_IS,
+    RELAY_REFRAMED,   /* the same events in the client's framing */
+    RELAY_TRANSLATED, /* the observer's translation writes them */
+};
+
 struct relay {
     struct exchange *ex;
     struct stream_observer observer;
+    enum relay_way way;
+    struct frame_writer writer; /* into `copied` */
+    unsigned openings;          /* held back */
     struct metrics_gaps *gaps;
     bool has_begun;      /* the head and a first event were sent, or are about to be */
     bool is_over;        /* nothing more will be sent */
@@ -59,10 +79,10 @@ YIELDS static int start_answer(struct relay *relay)
 {
     struct exchange *ex = relay->ex;
     relay->has_begun = true;
-    if (!headers_for_client(&ex->answer, ex->head_arena, &ex->call.head.headers)) {
+    struct headers_way way = exchange_way(ex);
+    if (!headers_for_client(&ex->answer, ex->head_arena, &ex->call.head.headers, &way)) {
         relay->is_over = true;
-        refuse(ex, REFUSE_NO_MEMORY, STR_EMPTY, "The gateway is out of memory; try again.");
-        return -ERR_NOMEM;
+        return refuse_no_memory(ex);
     }
     /* So that no hop on the way holds tokens back or compresses them. */
     static const struct http_header kept[] = {
@@ -71,6 +91,9 @@ YIELDS static int start_answer(struct relay *relay)
     };
     for (size_t i = 0; i < ARRAY_LEN(kept); i++)
         headers_replace(&ex->answer, ex->head_arena, kept[i].name, kept[i].value);
+    if (relay->way != RELAY_AS_IS)
+        headers_replace(&ex->answer, ex->head_arena, STR("Content-Type"),
+                        stream_framing_type(relay->writer.framing));
     exchange_add_own_headers(ex);
     return http_response_start(ex->http, ex->call.head.status, &ex->answer, -1);
 }
@@ -120,12 +143,42 @@ YIELDS static int refuse_first_event(struct relay *relay, const struct stream_ev
 {
     struct exchange *ex = relay->ex;
     unsigned status = event->error.status >= 400 ? event->error.status : 502;
-    struct str body = arena_dup(ex->arena, event->data);
     struct str name = relay_error_class(ex, &event->error);
     relay->is_over = true;
-    refuse_with_status(ex, status, REFUSE_UPSTREAM_ERROR, body);
+    /* OpenAI's and Anthropic's error events are what their error bodies are. */
+    bool is_body =
+        relay->way == RELAY_AS_IS && ex->error_dialect == ex->provider->id &&
+        (ex->provider->id == DIALECT_OPENAI_CHAT || ex->provider->id == DIALECT_ANTHROPIC);
+    if (is_body)
+        refuse_with_status(ex, status, REFUSE_UPSTREAM_ERROR,
+                           arena_dup(ex->arena, event->frame.data));
+    else
+        refuse_with_error(ex, status, &event->error);
     ex->record.error_message = name;
     return -ERR_PROTOCOL;
+}
+
+/* Hands the event on; a translation has written it already. */
+static void forward(struct relay *relay, const struct stream_event *event, struct str source)
+{
+    const struct frame *frame = &event->frame;
+    if (relay->way == RELAY_AS_IS) {
+        relay->owes_lf = str_ends(frame->raw, STR("\r\n\r"));
+        send_later(relay, frame->raw, lies_in(frame->raw, source));
+    } else if (relay->way == RELAY_REFRAMED && frame->has_data) {
+        frame_write(&relay->writer, frame->type, frame->data);
+    }
+}
+
+/* True when the head is to leave now. */
+static bool is_time_to_begin(struct relay *relay, const struct stream_event *event)
+{
+    if (relay->has_begun || event->kind == STREAM_COMMENT)
+        return false;
+    if (event->kind != STREAM_OPENING)
+        return true;
+    return ++relay->openings >= OPENING_EVENTS_MAX ||
+           relay->copied.len + relay->run.len >= OPENING_BYTES_MAX;
 }
 
 YIELDS static int take_event(struct relay *relay, const struct stream_event *event,
@@ -136,13 +189,10 @@ YIELDS static int take_event(struct relay *relay, const struct stream_event *eve
         return refuse_first_event(relay, event);
     if (event->kind == STREAM_CONTENT)
         note_content(relay, now_ns);
-    if (event->kind == STREAM_USAGE_ONLY && ex->strips_usage)
+    if (event->kind == STREAM_USAGE_ONLY && ex->fit.strips_usage)
         return 0;
-    relay->owes_lf = str_ends(event->raw, STR("\r\n\r"));
-    send_later(relay, event->raw, lies_in(event->raw, source));
-    if (event->kind != STREAM_COMMENT && !relay->has_begun)
-        return start_answer(relay);
-    return 0;
+    forward(relay, event, source);
+    return is_time_to_begin(relay, event) ? start_answer(relay) : 0;
 }
 
 YIELDS static int take_bytes(struct relay *relay, struct str bytes, int64_t now_ns)
@@ -159,20 +209,34 @@ YIELDS static int take_bytes(struct relay *relay, struct str bytes, int64_t now_
     }
 }
 
-/* The dialect's last words after a failure: an error event instead of [DONE]. */
+/* The dialect's error event. Where nothing was translated there is no encoder that knows where the
+ * stream stands: a fresh one says the error alone. */
+static void write_error_event(struct relay *relay, const struct llm_error *error)
+{
+    struct exchange *ex = relay->ex;
+    if (relay->way == RELAY_TRANSLATED) {
+        translation_fail(ex->translation, error, &relay->writer.frames);
+        return;
+    }
+    struct llm_encoder *encoder = ex->client->encoder_new(ex->arena, &ex->codec);
+    struct llm_event event = llm_event_make(EVENT_ERROR);
+    event.error = *error;
+    if (encoder != NULL)
+        ex->client->encode(encoder, &event, &relay->writer.frames);
+}
+
+/* The dialect's last words after a failure: an error event instead of a good end. */
 YIELDS static void end_with_error(struct relay *relay, enum refusal refusal, struct str message)
 {
     struct exchange *ex = relay->ex;
-    const struct refusal_row *row = refusal_row(refusal);
-    struct buf json = BUF_INIT;
+    struct llm_error error = refusal_error(refusal, STR_EMPTY, message);
     refusal_note(ex, refusal, message);
     ex->record.outcome = STR("stream_broken");
     ex->record.usage.is_partial = true;
-    openai_error_write(&json, str_c(row->type), STR_EMPTY, str_c(row->code), message);
     buf_add_str(&relay->copied, relay->run);
     relay->run = STR_EMPTY;
-    sse_write(&relay->copied, STR_EMPTY, buf_str(&json));
-    buf_fini(&json);
+    write_error_event(relay, &error);
+    frame_write_end(&relay->writer);
     task_shield();
     send_now(relay, true);
     task_unshield();
@@ -211,26 +275,29 @@ YIELDS static int end_in_order(struct relay *relay, int64_t now_ns)
     struct stream_observer *o = &relay->observer;
     struct stream_event event;
     /* What was cut in the middle is no event: readers drop it, and so do we. */
-    bool is_unterminated = stream_observer_finish(o, &event) == 1 && !event.is_garbled;
+    int r = stream_observer_finish(o, &event);
+    bool is_unterminated = r == 1 && !event.is_garbled;
+    if (r < 0)
+        return r;
     if (is_unterminated) {
-        int r = take_event(relay, &event, STR_EMPTY, now_ns);
+        r = take_event(relay, &event, STR_EMPTY, now_ns);
         if (r < 0)
             return r;
     }
-    if (!relay->has_begun)
+    if (!relay->has_begun && relay->openings == 0)
         return err_set(ERR_PROTOCOL, FAULT_UPSTREAM, "the stream held no event");
-    if (o->is_done || o->is_broken)
-        return send_now(relay, true);
-    if (!stream_observer_is_finished(o)) {
-        if (is_unterminated)
-            send_later(relay, STR("\n\n"), false);
-        return err_set(ERR_RESET, FAULT_UPSTREAM, "it ended without a finish reason or [DONE]");
-    }
-    if (!ex->upstream->provider->quirks.ends_without_done) {
-        if (is_unterminated)
-            send_later(relay, STR("\n\n"), false);
+    bool was_done = o->is_done || o->is_broken;
+    r = stream_observer_end(o);
+    if (is_unterminated && relay->way == RELAY_AS_IS && (r < 0 || !was_done))
+        send_later(relay, STR("\n\n"), false);
+    if (r < 0)
+        return r;
+    if (!was_done && relay->way == RELAY_AS_IS && ex->provider->id == DIALECT_OPENAI_CHAT &&
+        !ex->upstream->provider->quirks.ends_without_done)
         send_later(relay, STR("data: [DONE]\n\n"), false);
-    }
+    if (!relay->has_begun && (r = start_answer(relay)) < 0)
+        return r;
+    frame_write_end(&relay->writer);
     return send_now(relay, true);
 }
 
@@ -244,10 +311,20 @@ static void note_finish(struct relay *relay, int64_t now_ns)
 static int64_t next_deadline(const struct relay *relay, int64_t now_ns)
 {
     int64_t heartbeat_ns = relay->ex->settings->timeouts.heartbeat;
-    int64_t deadline = heartbeat_ns > 0 && relay->has_begun ? now_ns + heartbeat_ns : CLOCK_NEVER;
+    bool may_beat = relay->has_begun || relay->openings > 0;
+    int64_t deadline = heartbeat_ns > 0 && may_beat ? now_ns + heartbeat_ns : CLOCK_NEVER;
     if (relay->finished_ns != 0)
         deadline = MIN(deadline, relay->finished_ns + DONE_GRACE_NS);
     return deadline;
+}
+
+/* The dialect's own ping where it has one, else what readers of the framing skip. */
+static bool write_heartbeat(struct relay *relay)
+{
+    size_t before = relay->copied.len;
+    if (relay->way == RELAY_TRANSLATED)
+        translation_ping(relay->ex->translation, &relay->writer.frames);
+    return relay->copied.len != before || frame_write_heartbeat(&relay->writer);
 }
 
 /* Nothing came by the deadline. 1 = the stream is over, 0 = go on. */
@@ -257,8 +334,13 @@ YIELDS static int on_silence(struct relay *relay, int64_t now_ns)
         int r = end_in_order(relay, now_ns);
         return r < 0 ? r : 1;
     }
-    metrics_count(METRIC_HEARTBEATS, 1);
-    send_later(relay, STR(": heartbeat\n\n"), false);
+    if (!relay->has_begun) {
+        int r = start_answer(relay);
+        if (r < 0)
+            return r;
+    }
+    if (write_heartbeat(relay))
+        metrics_count(METRIC_HEARTBEATS, 1);
     return send_now(relay, false);
 }
 
@@ -273,6 +355,7 @@ YIELDS static int end_on_done(struct relay *relay)
     struct http_pieces pieces = {.v = pieces_v};
     if (relay->owes_lf)
         send_later(relay, STR("\n"), false);
+    frame_write_end(&relay->writer);
     int r = send_now(relay, true);
     if (r < 0)
         return r;
@@ -307,8 +390,10 @@ YIELDS static int relay_once(struct relay *relay)
         r = end_in_order(relay, now_ns);
         return r < 0 ? r : 1;
     }
-    if (relay->observer.is_done && relay->has_begun)
-        return end_on_done(relay);
+    if (relay->observer.is_done) {
+        r = relay->has_begun ? 0 : start_answer(relay);
+        return r < 0 ? r : end_on_done(relay);
+    }
     if (relay->has_begun)
         return send_now(relay, false);
     /* Comments before the first event wait for the head; the read buffer does not. */
@@ -322,13 +407,16 @@ static void note_stream(struct relay *relay)
     struct exchange *ex = relay->ex;
     const struct stream_observer *o = &relay->observer;
     bool is_partial = ex->record.usage.is_partial;
-    if (o->has_usage)
-        relay_note_usage(ex, &o->usage);
+    if (relay->way == RELAY_TRANSLATED)
+        relay_note_translation(ex);
+    else if (o->summary.has_usage)
+        relay_note_usage(ex, &o->summary.usage);
     ex->record.usage.is_partial = is_partial;
     ex->record.events = o->events;
-    ex->record.finish_reason =
-        arena_dup(ex->arena, str_n(o->finish_reason.text, o->finish_reason.len));
-    ex->record.model_answered = arena_dup(ex->arena, str_n(o->model.text, o->model.len));
+    if (relay->way != RELAY_TRANSLATED) {
+        ex->record.finish_reason = arena_dup(ex->arena, str_small_get(&o->summary.finish_reason));
+        ex->record.model_answered = arena_dup(ex->arena, str_small_get(&o->summary.model));
+    }
     if (o->is_broken && str_eq(ex->record.outcome, STR("ok"))) {
         ex->record.outcome = STR("stream_broken");
         ex->record.error = STR("upstream_error_event");
@@ -336,24 +424,64 @@ static void note_stream(struct relay *relay)
     metrics_count(METRIC_OBSERVER_ERRORS, o->undecodable);
 }
 
-YIELDS void relay_stream(struct exchange *ex)
+/* What the client reads: the framing of its endpoint, SSE where it asked for it in the query. */
+enum stream_framing relay_client_framing(const struct exchange *ex)
+{
+    bool is_sse =
+        ex->operation->stream == STREAM_GEMINI && str_find(ex->http->query, STR("alt=sse")) >= 0;
+    return is_sse ? FRAMING_SSE : ex->operation->framing;
+}
+
+static int set_up(struct relay *relay, enum stream_framing framing)
+{
+    struct exchange *ex = relay->ex;
+    enum stream_framing outward = relay_client_framing(ex);
+    frame_writer_init(&relay->writer, outward, &relay->copied);
+    if (ex->translation != NULL)
+        relay->way = RELAY_TRANSLATED;
+    /* What ends such a stream holds the whole answer: a next turn may name it. */
+    if (ex->codec.request != NULL && response_store_is_on())
+        relay->writer.keep_type = STR("response.completed");
+    else if (outward != framing)
+        relay->way = RELAY_REFRAMED;
+    struct stream_observer_settings settings = {
+        .dialect = ex->provider,
+        .framing = framing,
+        .event_limit = ex->settings->event_bytes,
+        .arena = ex->arena,
+        .codec = &ex->codec,
+        .translation = ex->translation,
+        .frames = &relay->writer.frames,
+    };
+    return stream_observer_init(&relay->observer, &settings);
+}
+
+static void keep_response(struct relay *relay)
+{
+    struct json_value response;
+    if (relay->writer.kept.len > 0 &&
+        json_find(buf_str(&relay->writer.kept), "response", &response))
+        response_keep(relay->ex, response.text);
+}
+
+YIELDS void relay_stream(struct exchange *ex, enum stream_framing framing)
 {
     struct relay *relay = ARENA_NEW(ex->arena, struct relay);
     if (relay == NULL) {
-        refuse(ex, REFUSE_NO_MEMORY, STR_EMPTY, "The gateway is out of memory; try again.");
+        refuse_no_memory(ex);
         return;
     }
     relay->ex = ex;
     relay->gaps = metrics_gaps(ex->record.operation, ex->record.provider, ex->record.model);
     ex->record.is_stream = true;
-    stream_observer_init(&relay->observer, ex->settings->event_bytes);
-    int r;
-    do {
+    int r = set_up(relay, framing);
+    while (r == 0)
         r = relay_once(relay);
-    } while (r == 0);
     if (r < 0)
         end_broken(relay, r);
     note_stream(relay);
+    keep_response(relay);
     stream_observer_fini(&relay->observer);
+    frame_writer_fini(&relay->writer);
     buf_fini(&relay->copied);
 }

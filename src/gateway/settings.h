@@ -29,6 +29,12 @@ enum auth_mode {
     AUTH_MODE_NONE, /* open, written out by the operator */
 };
 
+/* What becomes of what a target's dialect has no place for. */
+enum unmappable_mode {
+    UNMAPPABLE_DROP, /* left out, and named in x-weir-dropped */
+    UNMAPPABLE_REJECT,
+};
+
 /* A name that clients may ask for and the provider/model behind it. */
 struct alias_settings {
     struct str name;
@@ -56,6 +62,9 @@ struct settings {
     struct alias_settings *aliases;
     unsigned alias_count;
     struct http_limits limits;
+    enum unmappable_mode unmappable;
+    uint64_t response_store_bytes; /* for previous_response_id; 0 = off */
+    int64_t response_store_ttl_ns;
     uint32_t json_depth;     /* default 128 */
     uint64_t response_bytes; /* largest buffered (non-stream) upstream answer; default 64 MiB */
     uint64_t event_bytes;    /* largest event of a stream; default 16 MiB */

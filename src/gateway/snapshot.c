@@ -2,6 +2,7 @@
 
 #include "base/mem.h"
 #include "gateway/refusal.h"
+#include "gateway/response_store.h"
 
 static atomic_bool draining;
 
@@ -129,8 +130,10 @@ struct snapshot *snapshot_new(struct settings *settings, uint64_t generation)
         r = build_keys(s);
     if (r == 0)
         r = check_providers(s);
-    if (r == 0)
+    if (r == 0) {
+        response_store_configure(settings->response_store_bytes, settings->response_store_ttl_ns);
         return s;
+    }
     key_table_free(s->keys);
     mem_free(s);
     return NULL;
@@ -163,7 +166,8 @@ static struct thread_snapshot *thread_snapshot_new(struct snapshot *shared)
         .shared = shared, .arena = arena, .upstreams = upstreams, .model_lists = lists};
     snapshot_ref(shared);
     for (unsigned i = 0; i < set->provider_count; i++) {
-        if (upstream_init(&upstreams[i], arena, &set->providers[i], shared->generation) < 0) {
+        if (upstream_init(&upstreams[i], arena, &set->providers[i], shared->generation) < 0 ||
+            upstream_start(&upstreams[i]) < 0) {
             thread_snapshot_free(ts);
             return NULL;
         }

@@ -1,5 +1,6 @@
 #include "gateway/upstream.h"
 
+#include "base/clock.h"
 #include "base/percent.h"
 #include "gateway/proxy.h"
 #include "provider/sim.h"
@@ -81,8 +82,39 @@ int upstream_init(struct upstream *upstream, struct arena *arena, const struct p
     return 0;
 }
 
+int upstream_start(struct upstream *upstream)
+{
+    if (!credential_is_needed(upstream->provider))
+        return 0;
+    upstream->credential = credential_new(upstream->provider, &upstream->origin.target.proxy);
+    return upstream->credential != NULL ? 0 : err_set(ERR_NOMEM, FAULT_GATEWAY, "no memory");
+}
+
+/* How long a request waits for the very first token. */
+#define FIRST_TOKEN_NS (10 * NS_PER_SEC)
+
+YIELDS int upstream_authenticate(const struct upstream *upstream, struct arena *arena,
+                                 const struct http_call_request *request,
+                                 struct http_headers *headers)
+{
+    if (upstream->credential == NULL)
+        return 0;
+    struct credential_request told = {
+        .method = request->method,
+        .host = upstream->origin.host_header,
+        .target = request->target,
+        .headers = headers,
+        .body = request->body,
+        .body_count = (unsigned)request->body_count,
+    };
+    return credential_apply(upstream->credential, &told,
+                            clock_add_ns(clock_mono_ns(), FIRST_TOKEN_NS), arena, headers);
+}
+
 void upstream_fini(struct upstream *upstream)
 {
+    credential_free(upstream->credential);
+    upstream->credential = NULL;
     tls_context_unref(upstream->origin.target.tls);
     upstream->origin.target.tls = NULL;
 }

@@ -10,17 +10,25 @@
 #define WEIR_GATEWAY_UPSTREAM_H
 
 #include "http/client.h"
-#include "provider/provider.h"
+#include "provider/credential.h"
 
 struct upstream {
     const struct provider *provider;
     struct http_origin origin;
-    struct http_headers headers; /* credential and the row's own headers */
+    struct http_headers headers; /* a credential that does not change, and the row's own headers */
+    struct credential *credential; /* one that must be applied to each request; else NULL */
 };
 
 int upstream_init(struct upstream *upstream, struct arena *arena, const struct provider *provider,
                   uint64_t generation);
 void upstream_fini(struct upstream *upstream);
+/* On the loop thread, once: from now on it can authenticate. 0 or -ERR_NOMEM. */
+int upstream_start(struct upstream *upstream);
+
+/* Adds to *headers, which are the request's, what authenticates it. */
+YIELDS int upstream_authenticate(const struct upstream *upstream, struct arena *arena,
+                                 const struct http_call_request *request,
+                                 struct http_headers *headers);
 
 /*
  * Path and query for an operation: "{model}" in the row's path becomes the model (percent-encoded),

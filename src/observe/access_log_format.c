@@ -36,6 +36,7 @@ static const struct field fields[] = {
     FIELD("model", FIELD_TEXT, model_asked),
     FIELD("route", FIELD_TEXT, route),
     FIELD("provider", FIELD_TEXT, provider),
+    FIELD("upstream_dialect", FIELD_TEXT, upstream_dialect),
     FIELD("upstream_model", FIELD_TEXT, model),
     FIELD("response_model", FIELD_TEXT, model_answered),
     FIELD("status", FIELD_UNSIGNED, status),

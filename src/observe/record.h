@@ -19,6 +19,7 @@ struct request_record {
     struct str method, path;   /* path without its query */
     struct str operation;      /* "chat", "completions", "models", "health", ... */
     struct str dialect;        /* the client's */
+    struct str upstream_dialect; /* the provider's, where it is another one; else empty */
     struct str key_name;       /* of the virtual key, or empty */
     struct str model_asked;    /* as the client wrote it */
     struct str provider;       /* that answered, or was tried last; empty = none */

@@ -8,7 +8,7 @@
 #include "base/err.h"
 #include "dialect/anthropic/count.h"
 #include "dialect/dialect.h"
-#include "dialect/gemini/bytes.h"
+#include "dialect/base64.h"
 #include "dialect/sequence.h"
 #include "event_stream_recording.h"
 #include "http/event_stream.h"
@@ -306,7 +306,7 @@ static struct str stream_of(const struct recording *rec, struct arena *arena)
         if (!json_find(event.payload, "bytes", &value))
             buf_add_str(&out, event.payload);
         else
-            buf_add_str(&out, gemini_bytes_decode(arena, json_string_raw(value)));
+            buf_add_str(&out, base64_decode(arena, json_string_raw(value)));
         BUF_LIT(&out, "\n\n");
     }
     event_stream_splitter_fini(&splitter);

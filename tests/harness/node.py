@@ -20,21 +20,27 @@ def modules():
     return None
 
 
+def prepare(folder):
+    """Puts the scripts and the packages into the folder; skips the test where that cannot be."""
+    packages = modules()
+    if shutil.which("node") is None:
+        pytest.skip("node is not installed")
+    if packages is None:
+        pytest.skip("the npm packages of tests/node are not installed (WEIR_NODE_MODULES)")
+    # Node looks for packages only in folders above the script.
+    folder = pathlib.Path(folder)
+    if not (folder / "node_modules").exists():
+        (folder / "node_modules").symlink_to(packages)
+    for path in SCRIPTS.glob("*.mjs"):
+        shutil.copy(path, folder / path.name)
+    return folder
+
+
 class Script:
     """A script that prints one line when it is ready and ends when its input is closed."""
 
     def __init__(self, name, folder, *args):
-        packages = modules()
-        if shutil.which("node") is None:
-            pytest.skip("node is not installed")
-        if packages is None:
-            pytest.skip("the npm packages of tests/node are not installed (WEIR_NODE_MODULES)")
-        # Node looks for packages only in folders above the script.
-        folder = pathlib.Path(folder)
-        if not (folder / "node_modules").exists():
-            (folder / "node_modules").symlink_to(packages)
-        for path in SCRIPTS.glob("*.mjs"):
-            shutil.copy(path, folder / path.name)
+        folder = prepare(folder)
         self.process = subprocess.Popen(
             ["node", str(folder / name), *args],
             stdin=subprocess.PIPE,

@@ -1,5 +1,5 @@
 #include "dialect/anthropic/codec.h"
-#include "dialect/gemini/bytes.h"
+#include "dialect/base64.h"
 #include "dialect/signature.h"
 
 /* --- commas and keys --- */
@@ -183,7 +183,7 @@ static void write_source(struct buf *out, struct arena *arena, const struct llm_
         BUF_LIT(out, "{\"type\":\"file\"");
         anthropic_key_text(out, "file_id", media->file_id);
     } else if (block->kind == BLOCK_DOCUMENT && !is_pdf(block)) {
-        struct str bytes = gemini_bytes_decode(arena, text_or(arena, media->data, STR_EMPTY));
+        struct str bytes = base64_decode(arena, text_or(arena, media->data, STR_EMPTY));
         BUF_LIT(out, "{\"type\":\"text\",\"media_type\":\"text/plain\"");
         anthropic_key_text(out, "data", text_plain(bytes));
     } else {

@@ -2,7 +2,7 @@
 #include "dialect/bedrock/citation.h"
 #include "dialect/bedrock/content.h"
 #include "dialect/bedrock/format.h"
-#include "dialect/gemini/bytes.h"
+#include "dialect/base64.h"
 #include "dialect/signature.h"
 
 /* A list of blocks that is being read. */
@@ -337,7 +337,7 @@ static int read_redacted(struct bedrock_reader *reader, struct json_value value,
     struct llm_block *block = into;
     enum signature_place place;
     struct text data = text_of(value);
-    struct str bytes = gemini_bytes_decode(reader->arena, text_or(reader->arena, data, STR_EMPTY));
+    struct str bytes = base64_decode(reader->arena, text_or(reader->arena, data, STR_EMPTY));
     block->is_redacted = true;
     if (str_starts(bytes, STR("weir:")))
         block->signature =

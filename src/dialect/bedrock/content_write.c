@@ -3,7 +3,7 @@
 #include "dialect/bedrock/citation.h"
 #include "dialect/bedrock/format.h"
 #include "dialect/bedrock/write.h"
-#include "dialect/gemini/bytes.h"
+#include "dialect/base64.h"
 #include "dialect/signature.h"
 
 /* Where a file without a media type tells its format by the end of a name. */
@@ -93,7 +93,7 @@ void bedrock_write_redacted(struct buf *out, struct arena *arena,
         return;
     }
     struct text marked = signature_mark(arena, signature, SIGNATURE_OF_THINKING, DIALECT_BEDROCK);
-    text_write(out, text_plain(gemini_bytes_encode(arena, text_or(arena, marked, STR_EMPTY))));
+    text_write(out, text_plain(base64_encode(arena, text_or(arena, marked, STR_EMPTY))));
 }
 
 static void write_text(struct buf *out, const struct llm_block *block)
