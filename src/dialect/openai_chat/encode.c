@@ -118,13 +118,22 @@ static struct buf *begin_choice(struct llm_encoder *e, struct choice *c, struct 
     return out;
 }
 
+/* What stood in a document of many lines, on one: an event ends with its line. */
+static void add_on_one_line(struct buf *out, struct str raw)
+{
+    for (size_t i = 0; i < raw.len; i++) {
+        bool is_break = raw.ptr[i] == '\n' || raw.ptr[i] == '\r';
+        buf_add_char(out, is_break ? ' ' : raw.ptr[i]);
+    }
+}
+
 static void end_choice(struct buf *out, struct str logprobs, const char *finish,
                        struct llm_frames *frames)
 {
     BUF_LIT(out, "},\"logprobs\":");
     if (logprobs.len > 0) {
         BUF_LIT(out, "{\"content\":");
-        buf_add_str(out, logprobs);
+        add_on_one_line(out, logprobs);
         BUF_LIT(out, ",\"refusal\":null}");
     } else {
         BUF_LIT(out, "null");
