@@ -439,11 +439,11 @@ static int set_up(struct relay *relay, enum stream_framing framing)
     frame_writer_init(&relay->writer, outward, &relay->copied);
     if (ex->translation != NULL)
         relay->way = RELAY_TRANSLATED;
+    else if (outward != framing)
+        relay->way = RELAY_REFRAMED;
     /* What ends such a stream holds the whole answer: a next turn may name it. */
     if (ex->codec.request != NULL && response_store_is_on())
         relay->writer.keep_type = STR("response.completed");
-    else if (outward != framing)
-        relay->way = RELAY_REFRAMED;
     struct stream_observer_settings settings = {
         .dialect = ex->provider,
         .framing = framing,

@@ -67,8 +67,10 @@ APIS = {
 
 
 def is_of_claude(recording):
-    """Invoke carries the bodies of many vendors' models; Anthropic's are the ones that are served."""
-    return not recording.api.startswith("bedrock.invoke") or "anthropic" in recording.path
+    """Invoke carries the bodies of many vendors' models; Anthropic's Messages are served."""
+    if not recording.api.startswith("bedrock.invoke"):
+        return True
+    return "anthropic" in recording.path and b'"messages"' in (recording.request_body or b"")
 
 
 EXCHANGES = [r for r in recordings.load(*APIS) if is_of_claude(r)]
