@@ -21,6 +21,7 @@ enum {
     FORMAT_NONCE_LEN = 16,
     FORMAT_STAMP_LEN = 16,
     FORMAT_SEQ_LEN = 7,
+    FORMAT_TOKEN_LEN = 2 + FORMAT_SEQ_LEN, /* of a token's text without its padding */
     FORMAT_MODEL_MAX = 80,
     FORMAT_FILLER_PERIOD = 4093,
     FORMAT_EVENT_MAX = 65536,
@@ -299,25 +300,39 @@ static inline char *format_put_usage(char *out, const struct format_call *call, 
     return FORMAT_PUT(out, "}}");
 }
 
+#define FORMAT_TOKEN_START "\",\"choices\":[{\"index\":0,\"delta\":{"
+#define FORMAT_TOKEN_ROLE "\"role\":\"assistant\","
+#define FORMAT_TOKEN_CONTENT "\"content\":\""
+#define FORMAT_TOKEN_TAIL "\"},\"finish_reason\":null}]}\n\n"
+
+/* Writes the text of token `seq`: its number, and the nonce over and over until its event has the
+ * length that the model has for events. So a token tells whose it is in every dialect. */
+static inline char *format_put_token_text(char *out, const struct format_call *call, uint64_t seq)
+{
+    size_t pad = 0;
+    size_t len = format_event_stamp_at(call) + FORMAT_STAMP_LEN + sizeof(FORMAT_TOKEN_START) - 1 +
+                 (seq == 0 ? sizeof(FORMAT_TOKEN_ROLE) - 1 : 0) + sizeof(FORMAT_TOKEN_CONTENT) - 1 +
+                 FORMAT_TOKEN_LEN + sizeof(FORMAT_TOKEN_TAIL) - 1;
+    out = FORMAT_PUT(out, " t");
+    out = format_put_seq(out, seq);
+    for (; len < call->model.event_bytes; len++)
+        *out++ = call->nonce[pad++ % FORMAT_NONCE_LEN];
+    return out;
+}
+
 /* Writes token `seq` of a stream as one SSE event and returns its length, at most event_bytes +
  * FORMAT_SLACK. */
 static inline size_t format_token(char *out, const struct format_call *call, uint64_t seq,
                                   uint64_t stamp)
 {
-    static const char tail[] = "\"},\"finish_reason\":null}]}\n\n";
     char *start = out;
     out = format_put_event_start(out, call, stamp);
-    out = FORMAT_PUT(out, "\",\"choices\":[{\"index\":0,\"delta\":{");
+    out = FORMAT_PUT(out, FORMAT_TOKEN_START);
     if (seq == 0)
-        out = FORMAT_PUT(out, "\"role\":\"assistant\",");
-    out = FORMAT_PUT(out, "\"content\":\" t");
-    out = format_put_seq(out, seq);
-    size_t len = (size_t)(out - start) + sizeof(tail) - 1;
-    if (len < call->model.event_bytes) {
-        memset(out, 'x', call->model.event_bytes - len);
-        out += call->model.event_bytes - len;
-    }
-    out = FORMAT_PUT(out, tail);
+        out = FORMAT_PUT(out, FORMAT_TOKEN_ROLE);
+    out = FORMAT_PUT(out, FORMAT_TOKEN_CONTENT);
+    out = format_put_token_text(out, call, seq);
+    out = FORMAT_PUT(out, FORMAT_TOKEN_TAIL);
     return (size_t)(out - start);
 }
 
@@ -342,30 +357,44 @@ static inline size_t format_usage(char *out, const struct format_call *call, uin
     return (size_t)(out - start);
 }
 
+#define FORMAT_ANSWER_START \
+    "\",\"choices\":[{\"index\":0,\"message\":{\"role\":\"assistant\",\"content\":\""
+
+/* Writes what stands behind the text of an answer; returns its length, below FORMAT_SLACK / 2. */
+static inline size_t format_answer_tail(char *out, const struct format_call *call)
+{
+    char *start = out;
+    out = FORMAT_PUT(out, "\",\"refusal\":null},\"logprobs\":null,"
+                          "\"finish_reason\":\"stop\"}],");
+    out = format_put_usage(out, call, call->model.answer_bytes / 4);
+    return (size_t)(out - start);
+}
+
+/* The length of the text of an answer that is not a stream. */
+static inline size_t format_answer_text_len(const struct format_call *call)
+{
+    char tail[FORMAT_SLACK / 2];
+    size_t len = format_answer_stamp_at(call) + FORMAT_STAMP_LEN + sizeof(FORMAT_ANSWER_START) - 1 +
+                 format_answer_tail(tail, call);
+    return len < call->model.answer_bytes ? (size_t)call->model.answer_bytes - len : 0;
+}
+
 /* Writes the body of an answer that is not a stream; returns its length, at most answer_bytes +
  * FORMAT_SLACK. */
 static inline size_t format_answer(char *out, const struct format_call *call, uint64_t stamp)
 {
-    char tail[FORMAT_SLACK / 2];
-    char *tail_end = FORMAT_PUT(tail, "\",\"refusal\":null},\"logprobs\":null,"
-                                      "\"finish_reason\":\"stop\"}],");
-    tail_end = format_put_usage(tail_end, call, call->model.answer_bytes / 4);
-    size_t tail_len = (size_t)(tail_end - tail);
     char *start = out;
+    size_t text_len = format_answer_text_len(call);
     out = FORMAT_PUT(out, FORMAT_ID);
     out = format_put(out, call->nonce, FORMAT_NONCE_LEN);
     out = FORMAT_PUT(out, FORMAT_OBJECT_WHOLE);
     out = format_put(out, call->name, call->name_len);
     out = FORMAT_PUT(out, FORMAT_FINGERPRINT);
     out = format_put_hex(out, stamp);
-    out = FORMAT_PUT(out, "\",\"choices\":[{\"index\":0,\"message\":{\"role\":\"assistant\","
-                          "\"content\":\"");
-    size_t len = (size_t)(out - start) + tail_len;
-    if (len < call->model.answer_bytes) {
-        format_filler_write(out, call->model.answer_bytes - len);
-        out += call->model.answer_bytes - len;
-    }
-    out = format_put(out, tail, tail_len);
+    out = FORMAT_PUT(out, FORMAT_ANSWER_START);
+    format_filler_write(out, text_len);
+    out += text_len;
+    out += format_answer_tail(out, call);
     return (size_t)(out - start);
 }
 

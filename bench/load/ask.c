@@ -30,20 +30,15 @@ static char *make_body(struct ask *ask, size_t *len, size_t *nonce_at)
     char *body = malloc(room);
     if (body == NULL)
         return NULL;
-    const char *stream = !options->is_stream ? ""
-                         : options->asks_usage
-                             ? "\"stream\":true,\"stream_options\":{\"include_usage\":true},"
-                             : "\"stream\":true,";
-    size_t at = (size_t)snprintf(body, room, "{\"model\":\"%s%s\",\"user\":\"bench.",
-                                 options->model_prefix, options->model);
+    const struct form *form = ask->form;
+    size_t at = form->lead(body, room, options);
     *nonce_at = at;
-    at += (size_t)snprintf(body + at, room - at,
-                           "0123456789abcdef.%llu\",%s\"messages\":[{\"role\":\"user\","
-                           "\"content\":\"",
-                           (unsigned long long)options->prompt, stream);
+    memset(body + at, '0', FORMAT_NONCE_LEN);
+    at += FORMAT_NONCE_LEN;
+    at += form->middle(body + at, room - at, options);
     format_filler_write(body + at, (size_t)options->prompt);
     at += (size_t)options->prompt;
-    at += (size_t)snprintf(body + at, room - at, "\"}]}");
+    at += (size_t)snprintf(body + at, room - at, "%s", form->tail);
     *len = at;
     return body;
 }
@@ -55,7 +50,8 @@ static bool make_text(struct ask *ask)
     size_t nonce_at = 0;
     char *body = make_body(ask, &body_len, &nonce_at);
     size_t key_len = options->key != NULL ? strlen(options->key) : 0;
-    size_t room = body_len + key_len + strlen(options->path) + 1024;
+    const char *path = options->path != NULL ? options->path : ask->form->path;
+    size_t room = body_len + key_len + strlen(path) + 1024;
     ask->text = malloc(room);
     if (body == NULL || ask->text == NULL) {
         free(body);
@@ -64,11 +60,10 @@ static bool make_text(struct ask *ask)
     size_t at = (size_t)snprintf(
         ask->text, room,
         "POST %s HTTP/1.1\r\nHost: %s\r\nUser-Agent: weir-bench-load\r\nAccept: %s\r\n"
-        "Content-Type: application/json\r\n%s%s%sContent-Length: %zu\r\n\r\n",
-        options->path, options->target,
-        options->is_stream ? "text/event-stream" : "application/json",
-        key_len > 0 ? "Authorization: Bearer " : "", key_len > 0 ? options->key : "",
-        key_len > 0 ? "\r\n" : "", body_len);
+        "Content-Type: application/json\r\n%s%s%s%sContent-Length: %zu\r\n\r\n",
+        path, options->target, options->is_stream ? "text/event-stream" : "application/json",
+        ask->form->head, key_len > 0 ? "Authorization: Bearer " : "",
+        key_len > 0 ? options->key : "", key_len > 0 ? "\r\n" : "", body_len);
     memcpy(ask->text + at, body, body_len);
     free(body);
     ask->len = at + body_len;
@@ -78,7 +73,7 @@ static bool make_text(struct ask *ask)
 
 bool ask_init(struct ask *ask, const struct options *options)
 {
-    *ask = (struct ask){.options = options};
+    *ask = (struct ask){.options = options, .form = form_find(options->dialect)};
     struct format_call *call = &ask->call;
     call->prompt_bytes = options->prompt;
     call->name_len = strlen(options->model);
@@ -87,6 +82,10 @@ bool ask_init(struct ask *ask, const struct options *options)
         return false;
     }
     memcpy(call->name, options->model, call->name_len + 1);
+    if (ask->form == NULL) {
+        fprintf(stderr, "load: no such dialect: %s\n", options->dialect);
+        return false;
+    }
     if (!read_address(ask, options->target)) {
         fprintf(stderr, "load: --target must be an IPv4 address and a port, not '%s'\n",
                 options->target);

@@ -12,10 +12,12 @@
 #include <stdbool.h>
 
 #include "../format.h"
+#include "form.h"
 #include "options.h"
 
 struct ask {
     const struct options *options;
+    const struct form *form;
     struct sockaddr_in address;
     struct format_call call; /* with the nonce of the latest request */
     uint64_t nonces;

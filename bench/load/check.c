@@ -6,12 +6,13 @@
 
 enum { HEAD_MAX = 16384 };
 
-void check_begin(struct check *check, const struct format_call *call, bool is_stream,
-                 bool expects_usage, struct tally *tally)
+void check_begin(struct check *check, const struct form *form, const struct format_call *call,
+                 bool is_stream, bool expects_usage, struct tally *tally)
 {
     char *partial = check->partial;
     size_t room = check->partial_room;
-    *check = (struct check){.call = *call,
+    *check = (struct check){.form = form,
+                            .call = *call,
                             .is_stream = is_stream,
                             .expects_usage = expects_usage,
                             .tally = tally,
@@ -69,21 +70,19 @@ static char *scratch(size_t room)
 /* Writes the event that must come next with the given time stamp. */
 static size_t expected_event(const struct check *check, char *out, uint64_t stamp)
 {
+    const struct form *form = check->form;
+    if (check->opened < form->openings)
+        return form->opening(out, &check->call, check->opened);
     if (check->seq < check->call.model.tokens)
-        return format_token(out, &check->call, check->seq, stamp);
-    if (!check->has_finish)
-        return format_finish(out, &check->call, stamp);
-    if (check->expects_usage && !check->has_usage)
-        return format_usage(out, &check->call, stamp);
-    FORMAT_PUT(out, FORMAT_DONE);
-    return sizeof(FORMAT_DONE) - 1;
+        return form->put_token(out, &check->call, check->seq, stamp);
+    return form->closing(out, &check->call, check->closed, check->expects_usage, stamp);
 }
 
 static void count_token(struct check *check, uint64_t stamp, uint64_t now_ns)
 {
     struct tally *tally = check->tally;
     tally->tokens++;
-    if (now_ns > stamp)
+    if (stamp > 0 && now_ns > stamp)
         hist_add(&tally->transit, now_ns - stamp);
     if (check->first_token_ns == 0)
         check->first_token_ns = now_ns;
@@ -94,15 +93,15 @@ static void count_token(struct check *check, uint64_t stamp, uint64_t now_ns)
 
 static void accept_event(struct check *check, uint64_t stamp, uint64_t now_ns)
 {
-    if (check->seq < check->call.model.tokens) {
+    const struct form *form = check->form;
+    if (check->opened < form->openings) {
+        check->opened++;
+    } else if (check->seq < check->call.model.tokens) {
         check->seq++;
         count_token(check, stamp, now_ns);
-    } else if (!check->has_finish) {
-        check->has_finish = true;
-    } else if (check->expects_usage && !check->has_usage) {
-        check->has_usage = true;
     } else {
-        check->has_done = true;
+        check->closed++;
+        check->has_done = check->closed == form->closings(check->expects_usage);
     }
 }
 
@@ -137,29 +136,50 @@ static void stray_token(struct check *check, uint64_t seq)
     }
 }
 
-/* Finds out in which way an event is wrong. */
-static void stray_event(struct check *check, const char *event, size_t len)
+/* Whether a closing came before its time: what was due before it is then lost. */
+static bool is_early_closing(struct check *check, const char *event, size_t len, uint64_t stamp)
 {
-    static const char content[] = "\"content\":\" t";
-    static const char id[] = "data: " FORMAT_ID;
-    const char *token = memmem(event, len, content, sizeof(content) - 1);
-    size_t nonce_at = sizeof(id) - 1;
+    const struct form *form = check->form;
+    unsigned closings = form->closings(check->expects_usage);
+    for (unsigned step = check->closed; step < closings; step++) {
+        char *expected = scratch(FORMAT_SLACK);
+        size_t expected_len =
+            form->closing(expected, &check->call, step, check->expects_usage, stamp);
+        if (!form_equal(event, len, expected, expected_len))
+            continue;
+        miss(check, check->call.model.tokens);
+        check->seq = check->call.model.tokens;
+        if (check->opened < form->openings || check->closed < step)
+            tally_fault(check->tally, FAULT_LOST, "%.16s: an event of the frame did not come",
+                        check->call.nonce);
+        check->opened = form->openings;
+        check->closed = step + 1;
+        check->has_done = check->closed == closings;
+        return true;
+    }
+    return false;
+}
+
+/* Finds out in which way an event is wrong. */
+static void stray_event(struct check *check, const char *event, size_t len, uint64_t stamp)
+{
+    const struct form *form = check->form;
+    const char *token = memmem(event, len, form->token, strlen(form->token));
     struct tally *tally = check->tally;
-    if (len == sizeof(FORMAT_DONE) - 1 && memcmp(event, FORMAT_DONE, len) == 0) {
-        miss(check, check->call.model.tokens);
-        check->seq = check->call.model.tokens;
-        if (!check->has_finish || check->expects_usage != check->has_usage)
-            tally_fault(tally, FAULT_LOST, "[DONE] came before the finish or the usage");
-        check->has_done = true;
-    } else if (len > nonce_at + FORMAT_NONCE_LEN &&
-               memcmp(event + nonce_at, check->call.nonce, FORMAT_NONCE_LEN) != 0) {
-        tally_fault(tally, FAULT_FOREIGN, "in the stream %.16s: %.100s", check->call.nonce, event);
-    } else if (token != NULL && event + len - token > (long)sizeof(content) + FORMAT_SEQ_LEN) {
-        stray_token(check, strtoull(token + sizeof(content) - 1, NULL, 10));
-    } else if (memmem(event, len, "\"finish_reason\":\"stop\"", 22) != NULL && !check->has_finish) {
-        miss(check, check->call.model.tokens);
-        check->seq = check->call.model.tokens;
-        check->has_finish = true;
+    if (is_early_closing(check, event, len, stamp))
+        return;
+    if (form->is_foreign(&check->call, event, len)) {
+        tally_fault(tally, FAULT_FOREIGN, "in the stream %.16s: %.*s", check->call.nonce,
+                    (int)(len < 100 ? len : 100), event);
+    } else if (token != NULL &&
+               event + len - token > (long)(strlen(form->token) + FORMAT_SEQ_LEN)) {
+        if (check->opened < form->openings)
+            tally_fault(tally, FAULT_LOST, "a token of %.16s came before the stream was opened",
+                        check->call.nonce);
+        check->opened = form->openings;
+        char digits[FORMAT_SEQ_LEN + 1] = "";
+        memcpy(digits, token + strlen(form->token), FORMAT_SEQ_LEN);
+        stray_token(check, strtoull(digits, NULL, 10));
     } else {
         tally_fault(tally, FAULT_CORRUPT, "an event that was not sent so: %.*s",
                     (int)(len < 200 ? len : 200), event);
@@ -169,24 +189,25 @@ static void stray_event(struct check *check, const char *event, size_t len)
 /* One whole event, with the empty line that ends it. */
 static void check_event(struct check *check, const char *event, size_t len, uint64_t now_ns)
 {
-    if (event[0] == ':') {
+    const char *ping = check->form->ping;
+    if (event[0] == ':' || (ping != NULL && len == strlen(ping) && memcmp(event, ping, len) == 0)) {
         check->tally->comments++;
         return;
     }
     if (check->has_done) {
-        tally_fault(check->tally, FAULT_FRAMING, "an event behind [DONE]");
+        tally_fault(check->tally, FAULT_FRAMING, "an event behind the end");
         return;
     }
-    size_t stamp_at = format_event_stamp_at(&check->call);
+    size_t stamp_at = check->form->event_stamp_at(&check->call);
     uint64_t stamp = 0;
-    if (len > stamp_at + FORMAT_STAMP_LEN)
+    if (stamp_at > 0 && len > stamp_at + FORMAT_STAMP_LEN)
         format_read_hex(event + stamp_at, &stamp);
     char *expected = scratch((size_t)check->call.model.event_bytes + FORMAT_SLACK);
     size_t expected_len = expected_event(check, expected, stamp);
-    if (len == expected_len && memcmp(event, expected, len) == 0)
+    if (form_equal(event, len, expected, expected_len))
         accept_event(check, stamp, now_ns);
     else
-        stray_event(check, event, len);
+        stray_event(check, event, len, stamp);
 }
 
 static void feed_events(struct check *check, const char *bytes, size_t len, uint64_t now_ns)
@@ -224,18 +245,15 @@ static void feed_events(struct check *check, const char *bytes, size_t len, uint
 
 static void check_whole(struct check *check, const char *body, size_t len)
 {
-    size_t stamp_at = format_answer_stamp_at(&check->call);
+    size_t stamp_at = check->form->answer_stamp_at(&check->call);
     uint64_t stamp = 0;
-    if (len > stamp_at + FORMAT_STAMP_LEN)
+    if (stamp_at > 0 && len > stamp_at + FORMAT_STAMP_LEN)
         format_read_hex(body + stamp_at, &stamp);
     char *expected = scratch((size_t)check->call.model.answer_bytes + FORMAT_SLACK);
-    size_t expected_len = format_answer(expected, &check->call, stamp);
-    if (len != expected_len)
-        tally_fault(check->tally, FAULT_CORRUPT, "the answer has %zu bytes instead of %zu", len,
-                    expected_len);
-    else if (memcmp(body, expected, len) != 0)
-        tally_fault(check->tally, FAULT_CORRUPT, "the answer to %.16s was changed",
-                    check->call.nonce);
+    size_t expected_len = check->form->answer(expected, &check->call, stamp);
+    if (!form_equal(body, len, expected, expected_len))
+        tally_fault(check->tally, FAULT_CORRUPT, "the answer to %.16s was changed: %zu bytes",
+                    check->call.nonce, len);
 }
 
 static void finish(struct check *check)
@@ -249,8 +267,10 @@ static void finish(struct check *check)
         if (!check->has_done)
             check_whole(check, check->partial_len > 0 ? check->partial : "", check->partial_len);
     } else if (!check->has_done || check->partial_len > 0) {
-        tally_fault(check->tally, FAULT_UNENDED, "the stream %.16s ended at token %llu without %s",
-                    check->call.nonce, (unsigned long long)check->seq, "[DONE]");
+        tally_fault(check->tally, FAULT_UNENDED,
+                    "the stream %.16s ended at token %llu, not with its "
+                    "last event",
+                    check->call.nonce, (unsigned long long)check->seq);
     }
     check->partial_len = 0;
 }

@@ -7,7 +7,7 @@
 #ifndef WEIR_BENCH_LOAD_CHECK_H
 #define WEIR_BENCH_LOAD_CHECK_H
 
-#include "../format.h"
+#include "form.h"
 #include "tally.h"
 
 enum check_phase {
@@ -27,16 +27,17 @@ struct check {
     bool expects_usage; /* and an event with the usage in it */
     bool is_last;       /* the peer closes the connection after the answer */
     bool is_refused;    /* the status was not 200: the body is an explanation */
-    bool has_finish;
-    bool has_usage;
     bool has_done;
     bool is_line_empty; /* of the trailer */
     bool has_digits;    /* of a chunk's size */
     bool is_extension;  /* behind the chunk's size */
     bool has_return;    /* the CR behind a chunk has been seen */
     int status;
+    const struct form *form;
     struct format_call call;
-    uint64_t seq; /* the token that must come next */
+    unsigned opened; /* openings that have come */
+    unsigned closed; /* closings that have come */
+    uint64_t seq;    /* the token that must come next */
     uint64_t missing_from;
     uint64_t missing_to; /* one run of tokens that were passed over and may still come */
     uint64_t first_token_ns;
@@ -48,9 +49,10 @@ struct check {
     struct tally *tally;
 };
 
-/* Expects the answer to `call`. The struct must be zero the first time. */
-void check_begin(struct check *check, const struct format_call *call, bool is_stream,
-                 bool expects_usage, struct tally *tally);
+/* Expects the answer to `call` in the form of the client's dialect. The struct must be zero the
+ * first time. */
+void check_begin(struct check *check, const struct form *form, const struct format_call *call,
+                 bool is_stream, bool expects_usage, struct tally *tally);
 
 /* Takes bytes that arrived at `now_ns`; ends in CHECK_DONE or CHECK_BROKEN. */
 void check_feed(struct check *check, const char *bytes, size_t len, uint64_t now_ns);

@@ -136,8 +136,8 @@ static void start(struct drive *drive, struct link *link, uint64_t scheduled_ns)
 {
     const struct options *options = drive->options;
     ask_renew(drive->ask);
-    check_begin(&link->check, &drive->ask->call, options->is_stream, options->asks_usage,
-                drive->tally);
+    check_begin(&link->check, drive->ask->form, &drive->ask->call, options->is_stream,
+                options->asks_usage, drive->tally);
     link->is_busy = true;
     link->sent = 0;
     link->scheduled_ns = link->progress_ns = scheduled_ns;

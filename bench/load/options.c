@@ -19,7 +19,8 @@ static const struct {
      "run (default); hold: open streams, say so, and see them end; hangup: open, say so, and close\n"
      "      them all when a line comes on stdin; start: start COMMAND and time its first answer"},
     {"--target", TEXT, FIELD(target), "ADDRESS:PORT to send to"},
-    {"--path", TEXT, FIELD(path), "of the requests (/v1/chat/completions)"},
+    {"--dialect", TEXT, FIELD(dialect), "of the client: openai_chat (default), anthropic"},
+    {"--path", TEXT, FIELD(path), "of the requests (the dialect's)"},
     {"--key", TEXT, FIELD(key), "bearer token to send"},
     {"--model", TEXT, FIELD(model), "the mock's model (bench)"},
     {"--model-prefix", TEXT, FIELD(model_prefix), "put before the model's name in the request"},
@@ -82,7 +83,7 @@ static int find(const char *name)
 bool options_read(struct options *options, int argc, char **argv)
 {
     *options = (struct options){.mode = "run",
-                                .path = "/v1/chat/completions",
+                                .dialect = "openai_chat",
                                 .model = "bench",
                                 .model_prefix = "",
                                 .prompt = 1024,

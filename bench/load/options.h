@@ -14,7 +14,8 @@
 struct options {
     const char *mode;         /* run, hold, hangup, start */
     const char *target;       /* ADDRESS:PORT */
-    const char *path;         /* of the request */
+    const char *dialect;      /* of the client: a form's name */
+    const char *path;         /* of the request; NULL the dialect's */
     const char *key;          /* sent as Authorization: Bearer; NULL none */
     const char *model;        /* a name of the mock's grammar */
     const char *model_prefix; /* put before it on the wire, such as "mock/" */

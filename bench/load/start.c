@@ -54,7 +54,8 @@ static bool try_once(struct ask *ask, struct check *check, struct tally *attempt
     ask_renew(ask);
     memcpy(ask->text + ask->nonce_at, ask->call.nonce, FORMAT_NONCE_LEN);
     *attempt = (struct tally){0};
-    check_begin(check, &ask->call, ask->options->is_stream, ask->options->asks_usage, attempt);
+    check_begin(check, ask->form, &ask->call, ask->options->is_stream, ask->options->asks_usage,
+                attempt);
     ssize_t got = send(fd, ask->text, ask->len, MSG_NOSIGNAL);
     while (got > 0 && check->phase < CHECK_DONE) {
         got = recv(fd, bytes, sizeof(bytes), 0);

@@ -106,15 +106,16 @@ static void read_model(struct request *request)
         request->problem = "the model name is none of the mock's";
 }
 
-/* The load generator writes "user":"bench.<nonce>.<bytes of the prompt>". */
+/* The load generator writes "user":"bench.<nonce>.<bytes of the prompt>". A gateway that translates
+ * may have put it behind the prompt. */
 static void read_user(struct request *request)
 {
     static const char mark[] = "\"bench.";
     memset(request->call.nonce, '0', FORMAT_NONCE_LEN);
     const char *end = request->front + request->front_len;
-    const char *value = find_value(request->front, request->front_len, "\"user\"");
+    const char *value = memmem(request->front, request->front_len, mark, sizeof(mark) - 1);
     size_t need = sizeof(mark) - 1 + FORMAT_NONCE_LEN + 2;
-    if (value == NULL || (size_t)(end - value) < need || memcmp(value, mark, sizeof(mark) - 1) != 0)
+    if (value == NULL || (size_t)(end - value) < need)
         return;
     value += sizeof(mark) - 1;
     memcpy(request->call.nonce, value, FORMAT_NONCE_LEN);

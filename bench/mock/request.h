@@ -16,7 +16,7 @@
 enum {
     REQUEST_HEAD_MAX = 16384,
     /* How much of the body's beginning and end is kept to look for fields. */
-    REQUEST_FRONT_BYTES = 1024,
+    REQUEST_FRONT_BYTES = 4096,
     REQUEST_BACK_BYTES = 256,
 };
 

@@ -10,6 +10,7 @@ import sys
 from . import contenders, machine, processes
 from .main import Bench, build_folder
 from .processes import BenchError
+from .rows import ANTHROPIC
 
 VALGRIND = ("valgrind", "--tool=callgrind", "--dump-instr=no", "--quiet")
 
@@ -32,6 +33,12 @@ FIGURES = [
     # Slow enough that each token is relayed by itself, even at valgrind's pace.
     Figure("token", "instructions a relayed token", (100, 500),
            lambda n: {"requests": 1, "stream": True, "model": f"bench-{n}tok-5ms"}),
+    Figure("translated_request", "same, anthropic to openai_chat", (100, 600),
+           lambda n: {"requests": n, **ANTHROPIC}),
+    Figure("translated_stream", "stream of one token, translated", (50, 300),
+           lambda n: {"requests": n, "stream": True, "model": "bench-1tok", **ANTHROPIC}),
+    Figure("translated_token", "relayed token, translated", (100, 500),
+           lambda n: {"requests": 1, "stream": True, "model": f"bench-{n}tok-5ms", **ANTHROPIC}),
     Figure("prompt_100k", "instructions a request, 100 KB prompt", (20, 120),
            lambda n: {"requests": n, "prompt": 100_000}),
 ]
@@ -91,7 +98,8 @@ def run(arguments):
             print(f"left out: {name}: {known[name].missing()}")
             continue
         for figure in FIGURES:
-            if figure.name not in wanted:
+            if figure.name not in wanted or (figure.name.startswith("translated") and
+                                             name != "weir"):
                 continue
             value = measure(bench, known[name], figure)
             rows.setdefault(name, {})[figure.name] = value

@@ -38,9 +38,9 @@ def _cpu(bench, proxy, unit, settings):
 
 
 def cpu_per_request(connections, prompt_bytes):
-    def measure(bench, contender):
+    def measure(bench, contender, **client):
         with bench.running(contender) as proxy:
-            settings = {"connections": connections, "prompt": prompt_bytes}
+            settings = dict(client, connections=connections, prompt=prompt_bytes)
             _load_once(bench, proxy, **settings, duration_ms=WARM_MS)
             return _cpu(bench, proxy, "requests",
                         dict(settings, duration_ms=bench.ms(1500, 5000)))
@@ -49,15 +49,28 @@ def cpu_per_request(connections, prompt_bytes):
 
 
 def cpu_per_token(streams):
-    def measure(bench, contender):
+    def measure(bench, contender, **client):
         seconds = bench.ms(2000, 8000) / 1000
         tokens = int(seconds * 50)
         with bench.running(contender) as proxy:
-            settings = {"connections": streams, "requests": streams, "ramp_ms": 1000,
-                        "stream": True, "model": f"bench-{tokens}tok-20ms"}
-            _load_once(bench, proxy, stream=True, duration_ms=WARM_MS, connections=streams,
-                       model="bench-5tok")
+            settings = dict(client, connections=streams, requests=streams, ramp_ms=1000,
+                            stream=True, model=f"bench-{tokens}tok-20ms")
+            _load_once(bench, proxy, **client, stream=True, duration_ms=WARM_MS,
+                       connections=streams, model="bench-5tok")
             return _cpu(bench, proxy, "tokens", settings)
+
+    return measure
+
+
+def of_same_dialect(measure_one, translated):
+    """What a call costs whose client speaks another dialect than the upstream, against the same
+    call without translation right before it. `translated` are the settings that make it so."""
+
+    def measure(bench, contender):
+        same = measure_one(bench, contender)
+        other = measure_one(bench, contender, **translated)
+        return {"cpu_us": other["cpu_us"], "same_cpu_us": same["cpu_us"],
+                "cpu_ratio": other["cpu_us"] / same["cpu_us"]}
 
     return measure
 

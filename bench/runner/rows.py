@@ -48,9 +48,18 @@ def added_call(prefix="", label=""):
             Metric(prefix + "p99_us", label + "p99", "us", at_most=55, of_nginx=1.20)]
 
 
+def translated(unit):
+    return [Metric("cpu_us", unit, "us"),
+            Metric("same_cpu_us", unit + ", same dialect", "us"),
+            Metric("cpu_ratio", unit + ", of same dialect", "x", at_most=1.5)]
+
+
 def quantiles():
     return [Metric("p50_us", "p50", "us"), Metric("p99_us", "p99", "us")]
 
+
+# The client of the rows that translate; the mock behind weir speaks OpenAI's chat completions.
+ANTHROPIC = {"dialect": "anthropic"}
 
 ROWS = [
     Row("request", "CPU a request, saturated, 1 KB", measure.cpu_per_request(64, 1024), cpu(0.95),
@@ -87,4 +96,10 @@ ROWS = [
         [Metric("cpu_ratio", "CPU a request", "x", at_most=1.05),
          Metric("p50_ratio", "latency p50", "x", at_most=1.05),
          Metric("p99_ratio", "latency p99", "x")], placement="together", contenders=("weir",)),
+    Row("translated", "anthropic to openai_chat, 1 KB",
+        measure.of_same_dialect(measure.cpu_per_request(64, 1024), ANTHROPIC),
+        translated("CPU a request"), rounds=(2, 5), contenders=("weir",)),
+    Row("translated_tokens", "anthropic to openai_chat, 50 streams x 50/s",
+        measure.of_same_dialect(measure.cpu_per_token(50), ANTHROPIC),
+        translated("CPU a token"), rounds=(2, 5), placement="together", contenders=("weir",)),
 ]

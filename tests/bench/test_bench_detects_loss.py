@@ -146,6 +146,126 @@ def test_silence_fails_the_run(mock):
     assert figures["faults"]["timeout"] == 1
 
 
+class AnthropicMock(threading.Thread):
+    """Answers as a gateway in front of the mock does for clients of Anthropic's dialect, and makes
+    the mistake that it is told to make. It serves one connection and one request at a time."""
+
+    TOKENS = 20
+
+    def __init__(self, mistake=None):
+        super().__init__(daemon=True)
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self.listener.getsockname()[1]
+        self.mistake = mistake
+        self.heads = []
+
+    def events(self, body, token_text):
+        mark, nonce, _ = body["metadata"]["user_id"].split(".")
+        assert mark == "bench" and body["max_tokens"] > 0
+        usage = {"input_tokens": 257, "cache_creation_input_tokens": 0,
+                 "cache_read_input_tokens": 0,
+                 "cache_creation": {"ephemeral_5m_input_tokens": 0,
+                                    "ephemeral_1h_input_tokens": 0},
+                 "output_tokens": 0}
+        start = {"type": "message_start", "message": {
+            "id": f"chatcmpl-{nonce}", "type": "message", "role": "assistant",
+            "model": body["model"], "content": [], "stop_reason": None, "stop_sequence": None,
+            "usage": usage}}
+        tokens = [{"type": "content_block_delta", "index": 0,
+                   "delta": {"type": "text_delta", "text": token_text(number, nonce)}}
+                  for number in range(self.TOKENS)]
+        opening = [start, {"type": "content_block_start", "index": 0,
+                           "content_block": {"type": "text", "text": ""}}]
+        closing = [{"type": "content_block_stop", "index": 0},
+                   {"type": "message_delta",
+                    "delta": {"stop_reason": "end_turn", "stop_sequence": None},
+                    "usage": dict(usage, output_tokens=self.TOKENS)},
+                   {"type": "message_stop"}]
+        if self.mistake:
+            self.mistake(opening, tokens, closing)
+        return opening + [{"type": "ping"}] + tokens + closing
+
+    def run(self):
+        client, _ = self.listener.accept()
+        with self.listener, client, client.makefile("rb") as lines:
+            while head := lines.readline():
+                self.heads.append(head.decode())
+                length = 0
+                while (line := lines.readline()) != b"\r\n":
+                    if line.lower().startswith(b"content-length:"):
+                        length = int(line.split(b":")[1])
+                body = json.loads(lines.read(length))
+                events = self.events(body, lambda number, nonce:
+                                     f" t{number:07}" + self.padding(body["model"], number, nonce))
+                for event in events:
+                    text = json.dumps(event, separators=(",", ":"))
+                    data = f"event: {event['type']}\ndata: {text}\n\n".encode()
+                    if event is events[0]:
+                        client.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n"
+                                       b"Transfer-Encoding: chunked\r\n\r\n")
+                    client.sendall(b"%x\r\n%s\r\n" % (len(data), data))
+                client.sendall(b"0\r\n\r\n")
+
+    @staticmethod
+    def padding(model, number, nonce):
+        """What the mock would have put behind the number to make its own event 400 bytes long."""
+        own = ('data: {"id":"chatcmpl-' + nonce + '","object":"chat.completion.chunk",'
+               '"created":1754000000,"model":"' + model + '","system_fingerprint":"fp_'
+               + 16 * "0" + '","choices":[{"index":0,"delta":{'
+               + ('"role":"assistant",' if number == 0 else "")
+               + '"content":" t0000000"},"finish_reason":null}]}\n\n')
+        return (nonce * 25)[:400 - len(own)]
+
+
+def change_text(tokens, number, text):
+    tokens[number]["delta"]["text"] = text(tokens[number]["delta"]["text"])
+
+
+ANTHROPIC_FAULTS = {
+    "a lost token": (lambda o, t, c: t.pop(7), "lost"),
+    "a lost first token": (lambda o, t, c: t.pop(0), "lost"),
+    "a lost last token": (lambda o, t, c: t.pop(), "lost"),
+    "a token twice": (lambda o, t, c: t.insert(7, t[7]), "doubled"),
+    "two tokens swapped": (lambda o, t, c: t.insert(8, t.pop(7)), "reordered"),
+    "a longer token": (lambda o, t, c: change_text(t, 7, lambda text: text + "x"), "corrupt"),
+    "another's token": (lambda o, t, c: change_text(
+        t, 7, lambda text: text[:9] + "g" + text[10:]), "foreign"),
+    "another's stream": (lambda o, t, c: o[0]["message"].update(id="chatcmpl-0"), "corrupt"),
+    "no start": (lambda o, t, c: o.clear(), "lost"),
+    "no end of the block": (lambda o, t, c: c.pop(0), "lost"),
+    "no reason to stop": (lambda o, t, c: c.pop(1), "lost"),
+    "no end": (lambda o, t, c: c.pop(), "unended"),
+    "another reason": (lambda o, t, c: c[1]["delta"].update(stop_reason="max_tokens"), "corrupt"),
+    "another count": (lambda o, t, c: c[1]["usage"].update(output_tokens=19), "corrupt"),
+}
+
+
+def load_anthropic(programs, mistake, requests):
+    answering = AnthropicMock(mistake)
+    answering.start()
+    done = subprocess.run(
+        [programs / "load", "--target", f"127.0.0.1:{answering.port}", "--dialect", "anthropic",
+         "--stream", "--model", "bench-20tok-400ev", "--requests", str(requests),
+         "--timeout-ms", "5000"], stdout=subprocess.PIPE, timeout=60, check=False)
+    answering.join(10)
+    return done.returncode, json.loads(done.stdout.splitlines()[-1]), answering
+
+
+@pytest.mark.parametrize("fault", ANTHROPIC_FAULTS)
+def test_a_damaged_stream_in_the_anthropic_form_fails_the_run(programs, fault):
+    mistake, kind = ANTHROPIC_FAULTS[fault]
+    status, figures, _ = load_anthropic(programs, mistake, 1)
+    assert status == 1
+    assert figures["faults"][kind] >= 1, figures
+
+
+def test_an_orderly_run_in_the_anthropic_form_passes(programs):
+    status, figures, answering = load_anthropic(programs, None, 3)
+    assert (status, figures["first_fault"]) == (0, "")
+    assert (figures["requests"], figures["tokens"], figures["comments"]) == (3, 60, 3)
+    assert answering.heads == ["POST /v1/messages HTTP/1.1\r\n"] * 3
+
+
 @pytest.mark.parametrize("options", [
     [], ["--prompt", "300000"], ["--model", "bench-100000b"],
     ["--stream", "--model", "bench-300tok"],
