@@ -472,6 +472,8 @@ class CohereSdk(Sdk):
                 calls[-1][2] += event.delta.message.tool_calls.function.arguments
             elif event.type == "message-end":
                 got.finish = event.delta.finish_reason
+                if got.finish in ("ERROR", "TIMEOUT"):
+                    raise RuntimeError(f"the stream ended with {event.delta}")
                 got.input_tokens = int(event.delta.usage.tokens.input_tokens)
                 got.output_tokens = int(event.delta.usage.tokens.output_tokens)
         got.calls = [(i, n, json.loads(a)) for i, n, a in calls]
