@@ -8,9 +8,12 @@ enum {
 };
 
 const char *const gemini_part_names[PART_MEMBER_COUNT + 1] = {
-    [PART_TEXT] = "text",           [PART_INLINE_DATA] = "inlineData",
-    [PART_FILE_DATA] = "fileData",  [PART_CALL] = "functionCall",
-    [PART_RESULT] = "functionResponse", [PART_THOUGHT] = "thought",
+    [PART_TEXT] = "text",
+    [PART_INLINE_DATA] = "inlineData",
+    [PART_FILE_DATA] = "fileData",
+    [PART_CALL] = "functionCall",
+    [PART_RESULT] = "functionResponse",
+    [PART_THOUGHT] = "thought",
     [PART_SIGNATURE] = "thoughtSignature",
 };
 
@@ -102,8 +105,7 @@ enum llm_block_kind gemini_kind_of_type(struct str media_type)
     return BLOCK_DOCUMENT;
 }
 
-static int read_blob(struct gemini_reader *reader, struct json_value value,
-                     struct llm_block *block)
+static int read_blob(struct gemini_reader *reader, struct json_value value, struct llm_block *block)
 {
     struct json_value v[NAMES_MAX];
     struct str plain;
@@ -151,8 +153,7 @@ static bool is_film(struct str uri)
            str_starts(uri, STR("https://youtu.be/"));
 }
 
-static int read_file(struct gemini_reader *reader, struct json_value value,
-                     struct llm_block *block)
+static int read_file(struct gemini_reader *reader, struct json_value value, struct llm_block *block)
 {
     struct json_value v[NAMES_MAX];
     int error = need_object(reader, "fileData", value);
@@ -221,8 +222,7 @@ static int read_signature(struct gemini_reader *reader, struct json_value value,
 
 /* --- calls and results --- */
 
-static int read_call(struct gemini_reader *reader, struct json_value value,
-                     struct llm_block *block)
+static int read_call(struct gemini_reader *reader, struct json_value value, struct llm_block *block)
 {
     struct json_value v[NAMES_MAX];
     int error = need_object(reader, "functionCall", value);
@@ -345,8 +345,7 @@ static int read_text(struct gemini_reader *reader, const struct gemini_part *par
     return error;
 }
 
-static int read_part(struct gemini_reader *reader, struct json_value value,
-                     struct llm_block *block)
+static int read_part(struct gemini_reader *reader, struct json_value value, struct llm_block *block)
 {
     struct gemini_part part;
     int error = 0;
@@ -509,8 +508,7 @@ static int read_role(struct gemini_reader *reader, struct json_value value, enum
         enum llm_role role;
     } roles[] = {{"user", ROLE_USER}, {"model", ROLE_ASSISTANT}, {"function", ROLE_TOOL}};
     *role = ROLE_USER;
-    if (value.kind == JSON_NONE ||
-        (value.kind == JSON_STRING && json_string_raw(value).len == 0))
+    if (value.kind == JSON_NONE || (value.kind == JSON_STRING && json_string_raw(value).len == 0))
         return 0;
     for (size_t i = 0; value.kind == JSON_STRING && i < ARRAY_LEN(roles); i++) {
         if (json_string_eq(json_string_raw(value), str_c(roles[i].name))) {
@@ -601,7 +599,8 @@ static int run_add(struct gemini_reader *reader, struct run *run, struct llm_blo
         run->head = run->head != NULL ? run->head : block;
         return buf_ok(&run->text) ? 0 : gemini_no_memory();
     }
-    struct str copy = buf_ok(&run->text) ? arena_dup(reader->arena, buf_str(&run->text)) : STR_EMPTY;
+    struct str copy =
+        buf_ok(&run->text) ? arena_dup(reader->arena, buf_str(&run->text)) : STR_EMPTY;
     if (copy.ptr == NULL)
         return gemini_no_memory();
     run->head->text = (struct text){copy, true};

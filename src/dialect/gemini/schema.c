@@ -208,8 +208,7 @@ static void to_json(struct buf *out, struct json_value schema, unsigned depth)
         buf_add_str(out, schema.text);
         return;
     }
-    bool is_nullable =
-        gemini_find(schema.text, "nullable", &value) && value.kind == JSON_TRUE;
+    bool is_nullable = gemini_find(schema.text, "nullable", &value) && value.kind == JSON_TRUE;
     buf_add_char(out, '{');
     size_t start = out->len;
     json_cursor_init(&cursor, schema.text);
@@ -393,11 +392,10 @@ static bool takes_format(struct json_value value)
 /* Those that need no look at their value. False when it is none of them. */
 static bool write_plain(struct subset *s, size_t start, struct str key, struct json_value value)
 {
-    static const char *const kept[] = {"description",   "title",     "default",   "pattern",
-                                       "required",      "minimum",   "maximum",   "minItems",
-                                       "maxItems",      "minLength", "maxLength", "minProperties",
-                                       "maxProperties", "example",   "nullable",  "propertyOrdering",
-                                       NULL};
+    static const char *const kept[] = {
+        "description",   "title",    "default",  "pattern",          "required",  "minimum",
+        "maximum",       "minItems", "maxItems", "minLength",        "maxLength", "minProperties",
+        "maxProperties", "example",  "nullable", "propertyOrdering", NULL};
     /* Words about the schema itself; definitions are lost where they are referred to. */
     static const char *const silent[] = {"$schema", "$id",      "$comment",    "$anchor",
                                          "$defs",   "examples", "definitions", "deprecated",
