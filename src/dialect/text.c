@@ -1,5 +1,7 @@
 #include "dialect/text.h"
 
+#include <string.h>
+
 #include "base/err.h"
 
 struct text text_of(struct json_value value)
@@ -28,6 +30,18 @@ static size_t sequence_len(const unsigned char *at, size_t left)
     return is_overlong || is_surrogate || is_too_large ? 0 : len;
 }
 
+/* Whether eight bytes are all ASCII that needs no look: no control character, quote or backslash.
+ * A byte's top bit is set where a subtraction borrows, or was set; rare false alarms do no harm. */
+static bool is_plain_word(const unsigned char *p)
+{
+    const uint64_t ones = UINT64_MAX / 255;
+    uint64_t word;
+    memcpy(&word, p, sizeof(word));
+    uint64_t quote = (word ^ ones * '"') - ones;
+    uint64_t escape = (word ^ ones * '\\') - ones;
+    return ((word | (word - ones * 0x20) | quote | escape) & ones * 0x80) == 0;
+}
+
 /* Bytes that can stand between quotes as they are: UTF-8, no control characters, no quote, and
  * escapes that RFC 8259 section 7 knows. */
 static size_t clean_prefix(struct str s)
@@ -36,6 +50,10 @@ static size_t clean_prefix(struct str s)
     size_t i = 0;
     while (i < s.len) {
         size_t len = 1;
+        if (s.len - i >= 8 && is_plain_word(p + i)) {
+            i += 8;
+            continue;
+        }
         if (p[i] == '\\') {
             char kind = i + 1 < s.len ? (char)p[i + 1] : '\0';
             uint8_t unit[2];

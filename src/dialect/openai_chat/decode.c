@@ -33,10 +33,23 @@ struct choice {
     char raw_finish[48];
 };
 
+/* The members of an object of which many are asked for: walked once, not once for each. */
+enum { MEMBERS_MAX = 16 };
+struct members {
+    struct str object;
+    bool is_all; /* false: there are more than these */
+    unsigned count;
+    struct {
+        struct str key;
+        struct json_value value;
+    } list[MEMBERS_MAX];
+};
+
 struct llm_decoder {
     const struct llm_codec_settings *settings;
     struct arena *arena;
     struct choice *choices;
+    struct members chunk, choice, delta; /* of the event at hand: too large for a task's stack */
     unsigned made_ids;
     bool has_started, has_id, is_over, is_whole;
 };
@@ -55,6 +68,27 @@ static struct json_value member(struct str object, const char *path)
 {
     struct json_value value;
     return json_find(object, path, &value) ? value : (struct json_value){JSON_NONE, STR_EMPTY};
+}
+
+static void read_members(struct members *members, struct str object)
+{
+    struct json_cursor cursor;
+    members->object = object;
+    members->count = 0;
+    members->is_all = true;
+    json_cursor_init(&cursor, object);
+    while (members->is_all && json_iter_object(&cursor, &members->list[members->count].key,
+                                               &members->list[members->count].value) == 1)
+        members->is_all = ++members->count < MEMBERS_MAX;
+}
+
+static struct json_value of(const struct members *members, const char *name)
+{
+    for (unsigned i = 0; i < members->count; i++)
+        if (json_string_eq(members->list[i].key, str_c(name)))
+            return members->list[i].value;
+    return members->is_all ? (struct json_value){JSON_NONE, STR_EMPTY}
+                           : member(members->object, name);
 }
 
 /* --- blocks --- */
@@ -166,16 +200,16 @@ static int read_details(struct llm_decoder *d, struct choice *c, struct str deta
     return r;
 }
 
-static int read_reasoning(struct llm_decoder *d, struct choice *c, struct str delta,
+static int read_reasoning(struct llm_decoder *d, struct choice *c, const struct members *delta,
                           struct llm_sink *sink)
 {
-    struct json_value details = member(delta, "reasoning_details");
-    struct text text = text_of(member(delta, "reasoning_content"));
+    struct json_value details = of(delta, "reasoning_details");
+    struct text text = text_of(of(delta, "reasoning_content"));
     struct json_cursor cursor;
     struct json_value item;
     bool has_text = false;
     if (text_is_empty(text))
-        text = text_of(member(delta, "reasoning"));
+        text = text_of(of(delta, "reasoning"));
     if (details.kind != JSON_ARRAY)
         return put_text(c, BLOCK_THINKING, text, sink);
     json_cursor_init(&cursor, details.text);
@@ -453,26 +487,28 @@ static struct choice *choice_at(struct llm_decoder *d, int64_t index)
     return *link;
 }
 
-static int read_delta(struct llm_decoder *d, struct choice *c, struct str delta,
+static int read_delta(struct llm_decoder *d, struct choice *c, struct str object,
                       struct llm_sink *sink)
 {
-    struct json_value function = member(delta, "function_call");
-    struct text refusal = text_of(member(delta, "refusal"));
+    const struct members *delta = &d->delta;
+    read_members(&d->delta, object);
+    struct json_value function = of(delta, "function_call");
+    struct text refusal = text_of(of(delta, "refusal"));
     int r = read_reasoning(d, c, delta, sink);
     if (r == 0)
-        r = read_content(c, member(delta, "content"), sink);
+        r = read_content(c, of(delta, "content"), sink);
     if (r == 0)
-        r = read_citations(c, member(delta, "annotations"), sink);
+        r = read_citations(c, of(delta, "annotations"), sink);
     if (r == 0)
-        r = read_images(c, member(delta, "images"), sink);
+        r = read_images(c, of(delta, "images"), sink);
     if (r == 0)
-        r = read_audio(c, member(delta, "audio"), sink);
+        r = read_audio(c, of(delta, "audio"), sink);
     if (r == 0 && !text_is_empty(refusal)) {
         c->has_refusal = true;
         r = put_text(c, BLOCK_REFUSAL, refusal, sink);
     }
     if (r == 0)
-        r = read_calls(d, c, member(delta, "tool_calls"), sink);
+        r = read_calls(d, c, of(delta, "tool_calls"), sink);
     if (r == 0 && function.kind == JSON_OBJECT)
         r = read_function(d, c, function.text, -1, TEXT_NONE, true, sink);
     return r;
@@ -523,22 +559,23 @@ static void read_finish(struct choice *c, struct json_value value)
     c->raw_finish[name.len] = '\0';
 }
 
-static int read_choice(struct llm_decoder *d, struct str object, struct llm_sink *sink)
+static int read_choice(struct llm_decoder *d, struct str text, struct llm_sink *sink)
 {
+    const struct members *object = &d->choice;
+    read_members(&d->choice, text);
     int64_t index = 0;
-    struct json_value delta = member(object, d->is_whole ? "message" : "delta");
-    (void)json_number_i64(member(object, "index"), &index);
+    struct json_value delta = of(object, d->is_whole ? "message" : "delta");
+    (void)json_number_i64(of(object, "index"), &index);
     struct choice *c = choice_at(d, index);
     if (c == NULL)
         return chat_no_memory();
     if (delta.kind != JSON_OBJECT) /* a whole answer as one event, or the other way round */
-        delta = member(object, d->is_whole ? "delta" : "message");
-    int r = delta.kind == JSON_OBJECT
-                ? read_delta(d, c, delta.text, sink)
-                : put_text(c, BLOCK_TEXT, text_of(member(object, "text")), sink);
+        delta = of(object, d->is_whole ? "delta" : "message");
+    int r = delta.kind == JSON_OBJECT ? read_delta(d, c, delta.text, sink)
+                                      : put_text(c, BLOCK_TEXT, text_of(of(object, "text")), sink);
     if (r == 0)
-        r = read_logprobs(c, member(object, "logprobs"), sink);
-    read_finish(c, member(object, "finish_reason"));
+        r = read_logprobs(c, of(object, "logprobs"), sink);
+    read_finish(c, of(object, "finish_reason"));
     return r;
 }
 
@@ -555,12 +592,12 @@ static int put_error(struct llm_decoder *d, struct str document, struct llm_sink
     return llm_sink_put(sink, &event);
 }
 
-static int start(struct llm_decoder *d, struct str chunk, struct llm_sink *sink)
+static int start(struct llm_decoder *d, const struct members *chunk, struct llm_sink *sink)
 {
     struct llm_event event = llm_event_make(EVENT_START);
-    event.id = text_of(member(chunk, "id"));
-    event.model = text_of(member(chunk, "model"));
-    event.service_tier = text_of(member(chunk, "service_tier"));
+    event.id = text_of(of(chunk, "id"));
+    event.model = text_of(of(chunk, "model"));
+    event.service_tier = text_of(of(chunk, "service_tier"));
     /* Azure's first chunk is without an id. */
     if (d->has_started && (d->has_id || text_is_empty(event.id)))
         return 0;
@@ -570,17 +607,17 @@ static int start(struct llm_decoder *d, struct str chunk, struct llm_sink *sink)
         event.id = TEXT_NONE;
     if (text_is_empty(event.model))
         event.model = TEXT_NONE;
-    (void)json_number_i64(member(chunk, "created"), &event.created_s);
+    (void)json_number_i64(of(chunk, "created"), &event.created_s);
     return llm_sink_put(sink, &event);
 }
 
-static int read_usage(struct llm_decoder *d, struct str chunk, struct llm_sink *sink)
+static int read_usage(struct llm_decoder *d, const struct members *chunk, struct llm_sink *sink)
 {
     struct llm_event event = llm_event_make(EVENT_USAGE);
-    struct json_value usage = member(chunk, "usage");
+    struct json_value usage = of(chunk, "usage");
     (void)d;
     if (usage.kind != JSON_OBJECT)
-        usage = member(chunk, "x_groq.usage");
+        usage = member(of(chunk, "x_groq").text, "usage");
     if (usage.kind != JSON_OBJECT)
         return 0;
     chat_usage_read(usage.text, &event.usage);
@@ -588,26 +625,30 @@ static int read_usage(struct llm_decoder *d, struct str chunk, struct llm_sink *
 }
 
 /* What stands instead of an answer, or in the middle of one. */
-static bool is_error(struct str chunk)
+static bool is_error(struct str chunk, struct str first_choice)
 {
     struct openai_error error;
-    struct json_value inner = member(chunk, "choices[0].error");
-    struct str finish = json_string_raw(member(chunk, "choices[0].finish_reason"));
-    return openai_error_read(chunk, &error) || inner.kind == JSON_OBJECT ||
+    struct str finish = json_string_raw(member(first_choice, "finish_reason"));
+    return openai_error_read(chunk, &error) || member(first_choice, "error").kind == JSON_OBJECT ||
            str_eq(finish, STR("error"));
 }
 
-static int read_chunk(struct llm_decoder *d, struct str chunk, struct llm_sink *sink)
+static int read_chunk(struct llm_decoder *d, struct str text, struct llm_sink *sink)
 {
     struct json_cursor cursor;
-    struct json_value choice;
-    struct json_value inner = member(chunk, "choices[0].error");
-    if (is_error(chunk)) {
-        if (inner.kind == JSON_OBJECT && member(chunk, "error").kind != JSON_OBJECT)
-            return put_error(d, member(chunk, "choices[0]").text, sink);
-        return put_error(d, chunk, sink);
+    struct json_value choice = {JSON_NONE, STR_EMPTY};
+    const struct members *chunk = &d->chunk;
+    read_members(&d->chunk, text);
+    struct json_value choices = of(chunk, "choices");
+    if (choices.kind == JSON_ARRAY) {
+        json_cursor_init(&cursor, choices.text);
+        (void)json_iter_array(&cursor, &choice);
     }
-    struct json_value choices = member(chunk, "choices");
+    if (is_error(text, choice.text)) {
+        bool is_inside = member(choice.text, "error").kind == JSON_OBJECT &&
+                         of(chunk, "error").kind != JSON_OBJECT;
+        return put_error(d, is_inside ? choice.text : text, sink);
+    }
     int r = start(d, chunk, sink);
     if (r == 0 && choices.kind == JSON_ARRAY) {
         json_cursor_init(&cursor, choices.text);
@@ -617,7 +658,7 @@ static int read_chunk(struct llm_decoder *d, struct str chunk, struct llm_sink *
     /* Perplexity tells its sources with every chunk. */
     bool is_last = d->choices != NULL && d->choices->has_finish;
     if (r == 0 && is_last && d->choices->open != NO_BLOCK)
-        r = read_citations(d->choices, member(chunk, "search_results"), sink);
+        r = read_citations(d->choices, of(chunk, "search_results"), sink);
     return r == 0 ? read_usage(d, chunk, sink) : r;
 }
 
