@@ -376,6 +376,11 @@ static int read_part(struct gemini_reader *reader, struct json_value value, stru
         block->kind = BLOCK_OPAQUE; /* code that the provider ran, and what is newer than this */
     if (error == 0 && block->kind != BLOCK_OPAQUE)
         error = read_signature(reader, m[PART_SIGNATURE], block);
+    /* Text and nothing else: there is no more to it than was read. */
+    bool is_text = m[PART_TEXT].kind != JSON_NONE &&
+                   (block->kind == BLOCK_TEXT || block->kind == BLOCK_THINKING);
+    if (is_text && !is_signed && part.others == 0 && m[PART_THOUGHT].kind != JSON_FALSE)
+        block->raw = STR_EMPTY;
     return error;
 }
 
