@@ -34,10 +34,14 @@ struct llm_error {
     struct text message;    /* for people */
     struct text type, code; /* as the provider called it: "overloaded_error", "model_not_found" */
     struct text param;      /* the field that is to be mended */
+    bool is_own;            /* weir's own: its code is told to whoever has codes, as it is */
     int64_t retry_after_ms; /* -1 = not told (told in the body: Gemini's RetryInfo) */
 };
-#define LLM_ERROR_NONE \
-    ((struct llm_error){LLM_ERROR_SERVER, 0, TEXT_NONE, TEXT_NONE, TEXT_NONE, TEXT_NONE, -1})
+#define LLM_ERROR_NONE            \
+    ((struct llm_error){          \
+        .kind = LLM_ERROR_SERVER, \
+        .retry_after_ms = -1,     \
+    })
 
 /* The kind that a status alone says. */
 enum llm_error_kind llm_error_kind_of_status(unsigned status);

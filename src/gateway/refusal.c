@@ -93,6 +93,7 @@ struct llm_error refusal_error(enum refusal refusal, struct str param, struct st
     error.type = text_plain(str_c(row->type));
     error.code = text_plain(str_c(row->code));
     error.param = text_plain(param);
+    error.is_own = true;
     return error;
 }
 

@@ -57,8 +57,10 @@ static void observe_chunk(struct stream_observer *o, struct stream_event *event)
         return;
     }
     event->kind = kind_of_chunk(o, &chunk);
-    if (chunk.is_error)
+    if (chunk.is_error) {
         o->dialect->read_error(chunk.error.status, STR_EMPTY, frame->data, &event->error);
+        event->error.status = chunk.error.status; /* 0 where it tells none */
+    }
     o->has_content = o->has_content || chunk.has_content;
     o->is_done = o->is_done || chunk.is_done;
     o->is_broken = o->is_broken || chunk.is_error;
@@ -270,8 +272,10 @@ static int read_openai_answer(struct answer_summary *summary, const struct diale
     summary->usage = answer.usage;
     summary->has_usage = answer.has_usage;
     summary->is_error = answer.is_error;
-    if (answer.is_error)
+    if (answer.is_error) {
         dialect->read_error(answer.error.status, STR_EMPTY, body, &summary->error);
+        summary->error.status = answer.error.status; /* 0 where it tells none */
+    }
     keep(&summary->finish_reason, answer.finish_reason);
     keep(&summary->model, answer.model);
     return 0;

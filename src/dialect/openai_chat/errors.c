@@ -148,12 +148,13 @@ void chat_write_error(const struct llm_error *error, struct buf *out)
     const char *code = names[error->kind].code;
     BUF_LIT(out, "{\"error\":{");
     chat_member_text(&members, "message", error->message);
-    chat_member_text(&members, "type", text_plain(str_c(names[error->kind].type)));
+    chat_member_text(&members, "type",
+                     error->is_own ? error->type : text_plain(str_c(names[error->kind].type)));
     if (text_is_empty(error->param))
         chat_member_raw(&members, "param", STR("null"));
     else
         chat_member_text(&members, "param", error->param);
-    if (code != NULL)
+    if (code != NULL && !error->is_own)
         chat_member_text(&members, "code", text_plain(str_c(code)));
     else if (!text_is_empty(error->code))
         chat_member_text(&members, "code", error->code);

@@ -173,6 +173,8 @@ static const char *const codes[LLM_ERROR_KIND_COUNT] = {
 struct text responses_error_code(const struct llm_error *error)
 {
     enum llm_error_kind kind;
+    if (error->is_own)
+        return error->code;
     /* Its own word, where it is one that these clients can know. */
     if (!text_is_empty(error->code) && kind_of_words(error->code, &kind) && kind == error->kind)
         return error->code;
