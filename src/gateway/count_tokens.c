@@ -52,8 +52,10 @@ static uint64_t tokens_of_blocks(const struct llm_block *block)
 {
     uint64_t sum = 0;
     for (; block != NULL; block = block->next) {
-        sum += tokens_of(block->text.s) + tokens_of(block->name.s) + tokens_of(block->arguments.s) +
-               tokens_of(block->raw);
+        sum += tokens_of(block->text.s) + tokens_of(block->name.s) + tokens_of(block->arguments.s);
+        /* Elsewhere `raw` repeats what the other fields say. */
+        if (block->kind == BLOCK_OPAQUE)
+            sum += tokens_of(block->raw);
         if (block->kind == BLOCK_IMAGE)
             sum += TOKENS_AN_IMAGE;
         else
@@ -71,7 +73,7 @@ uint64_t count_tokens_estimate(const struct llm_request *request)
         sum += TOKENS_A_MESSAGE + tokens_of_blocks(m->blocks);
     for (const struct llm_tool *t = request->tools; t != NULL; t = t->next)
         sum += TOKENS_A_TOOL + tokens_of(t->name.s) + tokens_of(t->description.s) +
-               tokens_of(t->schema) + tokens_of(t->raw);
+               tokens_of(t->schema) + (t->kind == TOOL_BUILTIN ? tokens_of(t->raw) : 0);
     return sum + tokens_of(request->format.schema);
 }
 
