@@ -95,22 +95,24 @@ static struct total read_in_two(struct str stream, size_t cut)
     struct stream_event event;
     struct str parts[] = {str_head(stream, cut), str_skip(stream, cut)};
     memset(&total, 0, sizeof(total));
-    stream_observer_init(&o, LIMIT);
+    struct stream_observer_settings settings = {
+        .dialect = &openai_chat_dialect, .framing = FRAMING_SSE, .event_limit = LIMIT};
+    assert_int_equal(stream_observer_init(&o, &settings), 0);
     for (int i = 0; i < 2; i++) {
         while (stream_observer_next(&o, &parts[i], &event) == 1) {
-            total.raw_bytes += event.raw.len;
+            total.raw_bytes += event.frame.raw.len;
             total.kinds[event.kind] += event.kind != STREAM_COMMENT;
         }
     }
     if (stream_observer_finish(&o, &event) == 1) {
-        total.raw_bytes += event.raw.len;
+        total.raw_bytes += event.frame.raw.len;
         total.kinds[event.kind] += event.kind != STREAM_COMMENT;
     }
-    total.usage = o.usage;
+    total.usage = o.summary.usage;
     total.events = o.events;
     total.seen = o.choices_seen;
     total.finished = o.choices_finished;
-    total.has_usage = o.has_usage;
+    total.has_usage = o.summary.has_usage;
     total.is_done = o.is_done;
     total.is_broken = o.is_broken;
     stream_observer_fini(&o);
