@@ -375,6 +375,10 @@ static int put_candidate(struct llm_decoder *d, struct str object, struct llm_si
         return no_memory();
     if (c->is_finished)
         return 0;
+    /* Before what may close the text that they are of. */
+    bool is_of_open = c->is_open && c->kind == BLOCK_TEXT;
+    if (is_of_open)
+        r = put_metadata(c, object, sink);
     if (object_member(object, "content", &content) && gemini_find(content.text, "parts", &parts)) {
         gemini_list_init(&list, parts);
         while (r == 0 && gemini_list_next(&list, &part)) {
@@ -382,7 +386,7 @@ static int put_candidate(struct llm_decoder *d, struct str object, struct llm_si
                 r = put_part(d, c, part.text, sink);
         }
     }
-    if (r == 0)
+    if (r == 0 && !is_of_open)
         r = put_metadata(c, object, sink);
     if (r < 0 || !gemini_find(object, "finishReason", &reason) ||
         json_string_eq(json_string_raw(reason), STR("FINISH_REASON_UNSPECIFIED")))
