@@ -288,12 +288,14 @@ YIELDS static int end_in_order(struct relay *relay, int64_t now_ns)
         return err_set(ERR_PROTOCOL, FAULT_UPSTREAM, "the stream held no event");
     bool was_done = o->is_done || o->is_broken;
     r = stream_observer_end(o);
-    if (is_unterminated && relay->way == RELAY_AS_IS && (r < 0 || !was_done))
+    bool owes_done = !was_done && relay->way == RELAY_AS_IS &&
+                     ex->provider->id == DIALECT_OPENAI_CHAT &&
+                     !ex->upstream->provider->quirks.ends_without_done;
+    if (is_unterminated && relay->way == RELAY_AS_IS && (r < 0 || owes_done))
         send_later(relay, STR("\n\n"), false);
     if (r < 0)
         return r;
-    if (!was_done && relay->way == RELAY_AS_IS && ex->provider->id == DIALECT_OPENAI_CHAT &&
-        !ex->upstream->provider->quirks.ends_without_done)
+    if (owes_done)
         send_later(relay, STR("data: [DONE]\n\n"), false);
     if (!relay->has_begun && (r = start_answer(relay)) < 0)
         return r;

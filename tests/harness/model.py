@@ -431,7 +431,7 @@ class Gemini(Model):
                     asked.text = part["text"]
                 elif "inlineData" in part:
                     data = base64.b64decode(part["inlineData"]["data"])
-                    type_ = part["inlineData"]["mimeType"]
+                    type_ = part["inlineData"].get("mimeType") or part["inlineData"]["mime_type"]
                     kind = "image" if type_.startswith("image/") else "document"
                     asked.media.append((kind, type_, data))
                 elif "functionResponse" in part:
