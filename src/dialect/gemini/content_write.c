@@ -52,7 +52,7 @@ static bool can_write(const struct gemini_writer *w, const struct llm_block *blo
         return true;
     switch (block->kind) {
     case BLOCK_THINKING:
-        return has_own_signature(block) || (is_own(w) && !text_is_empty(block->text));
+        return has_own_signature(block) || is_own(w);
     case BLOCK_IMAGE:
     case BLOCK_AUDIO:
     case BLOCK_VIDEO:
@@ -114,22 +114,22 @@ void gemini_note_blocks(struct gemini_writer *writer)
 static const struct {
     const char *ending, *type;
 } types_by_ending[] = {
-    {".png", "image/png"},       {".jpg", "image/jpeg"},     {".jpeg", "image/jpeg"},
-    {".webp", "image/webp"},     {".heic", "image/heic"},    {".heif", "image/heif"},
-    {".gif", "image/gif"},       {".pdf", "application/pdf"}, {".txt", "text/plain"},
-    {".md", "text/markdown"},    {".html", "text/html"},     {".csv", "text/csv"},
-    {".json", "application/json"}, {".xml", "text/xml"},     {".wav", "audio/wav"},
-    {".mp3", "audio/mp3"},       {".flac", "audio/flac"},    {".ogg", "audio/ogg"},
-    {".aac", "audio/aac"},       {".m4a", "audio/m4a"},      {".mp4", "video/mp4"},
-    {".mov", "video/mov"},       {".webm", "video/webm"},    {".mpeg", "video/mpeg"},
+    {".png", "image/png"},         {".jpg", "image/jpeg"},      {".jpeg", "image/jpeg"},
+    {".webp", "image/webp"},       {".heic", "image/heic"},     {".heif", "image/heif"},
+    {".gif", "image/gif"},         {".pdf", "application/pdf"}, {".txt", "text/plain"},
+    {".md", "text/markdown"},      {".html", "text/html"},      {".csv", "text/csv"},
+    {".json", "application/json"}, {".xml", "text/xml"},        {".wav", "audio/wav"},
+    {".mp3", "audio/mp3"},         {".flac", "audio/flac"},     {".ogg", "audio/ogg"},
+    {".aac", "audio/aac"},         {".m4a", "audio/m4a"},       {".mp4", "video/mp4"},
+    {".mov", "video/mov"},         {".webm", "video/webm"},     {".mpeg", "video/mpeg"},
 };
 
 /* The first bytes, in base64. */
 static const struct {
     const char *start, *type;
 } types_by_start[] = {
-    {"iVBORw0KGgo", "image/png"}, {"/9j/", "image/jpeg"},         {"R0lGOD", "image/gif"},
-    {"JVBERi", "application/pdf"}, {"SUQz", "audio/mp3"}, {"T2dnUw", "audio/ogg"},
+    {"iVBORw0KGgo", "image/png"},  {"/9j/", "image/jpeg"}, {"R0lGOD", "image/gif"},
+    {"JVBERi", "application/pdf"}, {"SUQz", "audio/mp3"},  {"T2dnUw", "audio/ogg"},
     {"ZkxhQw", "audio/flac"},
 };
 
@@ -198,8 +198,8 @@ static void write_media(struct gemini_writer *w, const struct llm_block *block)
     struct text uri = uri_of(w, &block->media);
     if (text_is_some(block->text)) {
         struct str plain = text_or(w->arena, block->text, STR_EMPTY);
-        struct text type = text_is_empty(block->media.type) ? TEXT_LIT("text/plain")
-                                                            : block->media.type;
+        struct text type =
+            text_is_empty(block->media.type) ? TEXT_LIT("text/plain") : block->media.type;
         write_blob(w, type, text_plain(base64_encode(w->arena, plain)));
     } else if (text_is_some(block->media.data)) {
         write_blob(w, media_type(w, block, TEXT_NONE), block->media.data);
@@ -296,7 +296,7 @@ static void write_text(struct gemini_writer *w, const struct llm_block *block)
     BUF_LIT(w->out, "{\"text\":");
     text_write(w->out, block->text);
     /* A signature alone comes in a part of empty text. */
-    if (block->kind == BLOCK_THINKING && !text_is_empty(block->text))
+    if (block->kind == BLOCK_THINKING && (!text_is_empty(block->text) || !has_own_signature(block)))
         BUF_LIT(w->out, ",\"thought\":true");
 }
 
@@ -305,8 +305,7 @@ static bool write_part(struct gemini_writer *w, const struct llm_block *block, b
 {
     bool is_text = block->kind == BLOCK_TEXT || block->kind == BLOCK_REFUSAL;
     bool is_signed = has_own_signature(block);
-    if (!can_write(w, block) ||
-        (is_text && text_is_empty(block->text) && !is_signed && !is_own(w)))
+    if (!can_write(w, block) || (is_text && text_is_empty(block->text) && !is_signed && !is_own(w)))
         return false;
     comma(w->out);
     if (has_own_raw(block)) {

@@ -113,8 +113,8 @@ static bool is_named(struct writing *g, const struct llm_tool *tool)
 static bool is_told(struct writing *g, const struct llm_tool *tool)
 {
     const struct llm_request *request = g->w.request;
-    bool is_free = request->tool_choice == TOOL_CHOICE_UNSET ||
-                   request->tool_choice == TOOL_CHOICE_AUTO;
+    bool is_free =
+        request->tool_choice == TOOL_CHOICE_UNSET || request->tool_choice == TOOL_CHOICE_AUTO;
     return g->is_own || !is_free || request->allowed_tools == NULL || is_named(g, tool);
 }
 
@@ -173,10 +173,10 @@ static void write_tools(struct writing *g)
 static void write_allowed(struct writing *g)
 {
     const struct llm_request *request = g->w.request;
-    bool is_free = request->tool_choice == TOOL_CHOICE_UNSET ||
-                   request->tool_choice == TOOL_CHOICE_AUTO;
-    bool is_one = request->tool_choice == TOOL_CHOICE_NAMED &&
-                  text_is_some(request->tool_choice_name);
+    bool is_free =
+        request->tool_choice == TOOL_CHOICE_UNSET || request->tool_choice == TOOL_CHOICE_AUTO;
+    bool is_one =
+        request->tool_choice == TOOL_CHOICE_NAMED && text_is_some(request->tool_choice_name);
     if (is_one) {
         add_key(g, "allowedFunctionNames");
         BUF_LIT(g->w.out, "[");
@@ -301,8 +301,7 @@ static void write_thinking(struct writing *g)
 static void write_stop(struct writing *g)
 {
     unsigned count = 0;
-    if (g->w.request->stop == NULL ||
-        llm_target_refuses(g->w.target, g->w.notes, "stopSequences"))
+    if (g->w.request->stop == NULL || llm_target_refuses(g->w.target, g->w.notes, "stopSequences"))
         return;
     add_key(g, "stopSequences");
     BUF_LIT(g->w.out, "[");
@@ -425,7 +424,7 @@ static void hoist_system(struct writing *g)
     for (const struct llm_message *m = g->w.request->messages; m != NULL; m = m->next, i++) {
         bool is_system = m->role == ROLE_SYSTEM || m->role == ROLE_DEVELOPER;
         if (is_system && has_others)
-            llm_note_dropped(g->w.notes, "%s[%u].position", messages, i);
+            llm_note_dropped(g->w.notes, "%s[%u].role", messages, i);
         has_others = has_others || !is_system;
     }
     (void)llm_request_hoist_system(g->w.request);
@@ -492,8 +491,7 @@ int gemini_write_members(struct llm_request *request, const struct llm_target *t
 int gemini_write_request(struct llm_request *request, const struct llm_target *target,
                          struct arena *arena, struct llm_notes *notes, struct buf *out)
 {
-    if (request->format.kind == FORMAT_JSON_SCHEMA &&
-        target->traits->structured == STRUCTURED_NONE)
+    if (request->format.kind == FORMAT_JSON_SCHEMA && target->traits->structured == STRUCTURED_NONE)
         return err_set(ERR_INVALID, FAULT_CLIENT,
                        "'%s': this model cannot be held to a JSON schema; leave it out or ask "
                        "another model",
