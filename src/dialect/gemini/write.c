@@ -68,9 +68,8 @@ void gemini_write_signature(struct buf *out, struct arena *scratch,
         return;
     }
     struct arena_mark mark = arena_mark(scratch);
-    struct text marked =
-        signature_mark(scratch, signature, is_of_call ? SIGNATURE_OF_CALL : SIGNATURE_OF_THINKING,
-                       DIALECT_GEMINI);
+    struct text marked = signature_mark(
+        scratch, signature, is_of_call ? SIGNATURE_OF_CALL : SIGNATURE_OF_THINKING, DIALECT_GEMINI);
     struct str plain = text_or(scratch, marked, STR_EMPTY);
     struct str encoded = base64_encode(scratch, plain);
     if (plain.len == 0 || encoded.ptr == NULL)
@@ -102,13 +101,12 @@ void gemini_write_call(struct buf *out, struct arena *scratch, struct text id, s
 
 void gemini_write_inline(struct buf *out, struct text media_type, struct text data)
 {
-    BUF_LIT(out, "{\"inlineData\":{");
-    if (!text_is_empty(media_type)) {
-        BUF_LIT(out, "\"mimeType\":");
-        text_write(out, media_type);
-        buf_add_char(out, ',');
-    }
-    BUF_LIT(out, "\"data\":");
+    /* A type is demanded; OpenAI's answers with audio tell none. */
+    if (text_is_empty(media_type))
+        media_type = text_plain(STR("application/octet-stream"));
+    BUF_LIT(out, "{\"inlineData\":{\"mimeType\":");
+    text_write(out, media_type);
+    BUF_LIT(out, ",\"data\":");
     text_write(out, data);
     BUF_LIT(out, "}}");
 }
