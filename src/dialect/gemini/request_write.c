@@ -415,6 +415,32 @@ static void note_missing(struct writing *g)
 
 /* --- the body --- */
 
+static bool says_nothing(const struct llm_message *message)
+{
+    for (const struct llm_block *b = message->blocks; b != NULL; b = b->next) {
+        bool is_text = b->kind == BLOCK_TEXT || b->kind == BLOCK_REFUSAL;
+        bool is_signed = text_is_some(b->signature.data) && b->signature.maker == DIALECT_GEMINI;
+        if (is_signed || (b->kind != BLOCK_THINKING && !(is_text && text_is_empty(b->text))))
+            return false;
+    }
+    return true;
+}
+
+/* What would be contents without parts, so that turns on both sides of it are joined. */
+static void prune_messages(struct writing *g)
+{
+    struct llm_message **link = &g->w.request->messages;
+    g->w.request->last_message = NULL;
+    while (*link != NULL) {
+        if (says_nothing(*link)) {
+            *link = (*link)->next;
+            continue;
+        }
+        g->w.request->last_message = *link;
+        link = &(*link)->next;
+    }
+}
+
 /* Where instructions stood between messages, their place is lost. */
 static void hoist_system(struct writing *g)
 {
@@ -465,6 +491,7 @@ int gemini_write_members(struct llm_request *request, const struct llm_target *t
     gemini_note_blocks(&g.w);
     if (!g.is_own) {
         hoist_system(&g);
+        prune_messages(&g);
         llm_request_join_turns(request, true);
     }
     int error = supply_contents(&g);
