@@ -97,5 +97,5 @@ def test_the_right_file_is_on_disk(loop):
     assert agents.TASK in talks[0].text
     assert 'say("Hello, old world\\n");  # $HOME' in talks[1].results[0]
     assert [p.name for p in agent.work.iterdir()] == [agents.FILE]
-    entries = weir.log_entries(len(behind.asked))
+    entries = weir.log_entries(len(behind.asked), operation="chat")
     assert {e["status"] for e in entries} == {200}
