@@ -508,8 +508,7 @@ static const struct config_key root_keys[] = {
      .help = "names that clients may ask for, and what is behind them",
      .detail = "Each entry is `name: provider/model`.", .example = "{fast: openai/gpt-4o-mini}"},
     {"unmappable", CONFIG_ENUM, FIELD(struct settings, unmappable), .names = unmappable_modes,
-     .fallback = "drop",
-     .help = "what becomes of what the target's dialect cannot express",
+     .fallback = "drop", .help = "what becomes of what the target's dialect cannot express",
      .detail = "`drop`: it is left out and named in the answer's `x-weir-dropped`. `reject`: the "
                "request is answered with 400. A client may ask for the latter with the header "
                "`x-weir-unmappable: reject`."},

@@ -8,9 +8,9 @@
  *
  * The order of a sequence:
  *   START, then for each choice any number of blocks, then FINISH for each choice, DONE at last.
- *   A decoder may tell START again when it learns more of it (the model); an encoder sees the first.
- *   A block is BLOCK_START, DELTAs, BLOCK_STOP. Indexes of blocks count from 0 in each choice and
- *   never come back. Decoders may interleave blocks (OpenAI's parallel calls do); sequence.h puts
+ *   A decoder may tell START again when it learns more of it (the model); an encoder sees the
+ * first. A block is BLOCK_START, DELTAs, BLOCK_STOP. Indexes of blocks count from 0 in each choice
+ * and never come back. Decoders may interleave blocks (OpenAI's parallel calls do); sequence.h puts
  *   one after the other for encoders, which may rely on it.
  *   USAGE may come anywhere between START and DONE, more than once: classes that are told replace
  *   those told before; -1 changes nothing.

@@ -125,5 +125,8 @@ YIELDS int exchange_attempt(struct exchange *ex)
         return r;
     }
     ex->record.upstream_status = ex->call.head.status;
+    /* A token that was taken back before its time: the next request has a new one. */
+    if (ex->call.head.status == 401 && ex->upstream->credential != NULL)
+        credential_refused(ex->upstream->credential);
     return 0;
 }

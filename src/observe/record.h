@@ -16,15 +16,15 @@ struct request_record {
     int64_t start_wall_ns;
     struct str request_id;
     struct str client_ip;
-    struct str method, path;   /* path without its query */
-    struct str operation;      /* "chat", "completions", "models", "health", ... */
-    struct str dialect;        /* the client's */
+    struct str method, path;     /* path without its query */
+    struct str operation;        /* "chat", "completions", "models", "health", ... */
+    struct str dialect;          /* the client's */
     struct str upstream_dialect; /* the provider's, where it is another one; else empty */
-    struct str key_name;       /* of the virtual key, or empty */
-    struct str model_asked;    /* as the client wrote it */
-    struct str provider;       /* that answered, or was tried last; empty = none */
-    struct str model;          /* as sent to the provider */
-    struct str model_answered; /* as the provider calls it */
+    struct str key_name;         /* of the virtual key, or empty */
+    struct str model_asked;      /* as the client wrote it */
+    struct str provider;         /* that answered, or was tried last; empty = none */
+    struct str model;            /* as sent to the provider */
+    struct str model_answered;   /* as the provider calls it */
     struct str route;
     unsigned status;          /* sent to the client; 0 = none was sent */
     unsigned upstream_status; /* 0 = no answer */

@@ -7,8 +7,8 @@
 
 #include "base/err.h"
 #include "dialect/anthropic/count.h"
-#include "dialect/dialect.h"
 #include "dialect/base64.h"
+#include "dialect/dialect.h"
 #include "dialect/sequence.h"
 #include "event_stream_recording.h"
 #include "http/event_stream.h"

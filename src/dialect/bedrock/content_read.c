@@ -1,8 +1,8 @@
 #include "base/err.h"
+#include "dialect/base64.h"
 #include "dialect/bedrock/citation.h"
 #include "dialect/bedrock/content.h"
 #include "dialect/bedrock/format.h"
-#include "dialect/base64.h"
 #include "dialect/signature.h"
 
 /* A list of blocks that is being read. */

@@ -1,9 +1,9 @@
 #include "dialect/bedrock/content.h"
 
+#include "dialect/base64.h"
 #include "dialect/bedrock/citation.h"
 #include "dialect/bedrock/format.h"
 #include "dialect/bedrock/write.h"
-#include "dialect/base64.h"
 #include "dialect/signature.h"
 
 /* Where a file without a media type tells its format by the end of a name. */

@@ -40,8 +40,8 @@ enum gemini_member_of_part {
 extern const char *const gemini_part_names[PART_MEMBER_COUNT + 1];
 
 /* What stands in the members that are objects; each list ends with NULL. */
-extern const char *const gemini_blob_names[], *const gemini_file_names[],
-    *const gemini_call_names[], *const gemini_result_names[];
+extern const char *const gemini_blob_names[],
+    *const gemini_file_names[], *const gemini_call_names[], *const gemini_result_names[];
 
 struct gemini_part {
     struct json_value members[PART_MEMBER_COUNT];
@@ -58,8 +58,8 @@ int gemini_read_contents(struct gemini_reader *reader, struct json_value content
 int gemini_read_parts(struct gemini_reader *reader, struct json_value content,
                       struct llm_block **blocks);
 /*
- * Streamed thoughts come back in pieces, the signature in the last one, perhaps in contents of their
- * own. Where another provider made it they are put together again: it signs the whole.
+ * Streamed thoughts come back in pieces, the signature in the last one, perhaps in contents of
+ * their own. Where another provider made it they are put together again: it signs the whole.
  */
 int gemini_join_thoughts(struct gemini_reader *reader);
 
