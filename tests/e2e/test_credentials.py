@@ -51,7 +51,8 @@ class Tokens:
         with self.lock:
             name = f"tok-{len(self.valid_until) + 1}"
             self.valid_until[name] = time.monotonic() + self.life_s
-        call.reply(200, {"access_token": name, "token_type": "Bearer", "expires_in": self.life_s})
+        answer = {"access_token": name, "token_type": "Bearer", "expires_in": int(self.life_s)}
+        call.reply(200, answer)
 
     def is_valid(self, request):
         kind, _, token = request.headers.get("authorization").partition(" ")

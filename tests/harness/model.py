@@ -430,7 +430,8 @@ class Gemini(Model):
                 if "text" in part and content.get("role", "user") == "user":
                     asked.text = part["text"]
                 elif "inlineData" in part:
-                    data = base64.b64decode(part["inlineData"]["data"])
+                    # Google takes both alphabets of base64; its SDK writes the URL-safe one.
+                    data = base64.b64decode(part["inlineData"]["data"], altchars=b"-_")
                     type_ = part["inlineData"].get("mimeType") or part["inlineData"]["mime_type"]
                     kind = "image" if type_.startswith("image/") else "document"
                     asked.media.append((kind, type_, data))
