@@ -214,8 +214,12 @@ static void fetch_main(void *arg)
     struct credential *c = arg;
     struct arena *arena = arena_new(8192);
     struct credential_token token = {.expires_ns = CLOCK_NEVER};
+    int64_t asked_ns = clock_mono_ns();
     int r = arena == NULL ? err_set(ERR_NOMEM, FAULT_GATEWAY, "no memory")
                           : c->kind->fetch(c, arena, &token);
+    /* Its life began when the service wrote it, some time since it was asked. */
+    if (token.expires_ns != CLOCK_NEVER)
+        token.expires_ns -= clock_mono_ns() - asked_ns;
     if (r == 0 && !c->is_dead && !keep_token(c, &token))
         r = err_set(ERR_NOMEM, FAULT_GATEWAY, "no memory");
     if (!c->is_dead && r == 0)
