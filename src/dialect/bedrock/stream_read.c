@@ -232,7 +232,9 @@ static int read_tool_input(struct bedrock_decoder *d, struct json_value object,
                            struct llm_sink *sink)
 {
     struct json_value input;
-    if (object.kind != JSON_OBJECT || !json_find(object.text, "input", &input))
+    /* Only a call has an input, whatever stands under the index that the delta names. */
+    bool is_call = d->is_builtin ? !d->is_builtin_result : d->open_kind == BLOCK_TOOL_CALL;
+    if (!is_call || object.kind != JSON_OBJECT || !json_find(object.text, "input", &input))
         return 0;
     if (!d->is_builtin)
         return put_text(d, DELTA_ARGUMENTS, text_of(input), sink);

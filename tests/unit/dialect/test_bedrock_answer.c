@@ -199,6 +199,19 @@ static void test_decodes_what_the_provider_does_itself(void **state)
         "stop(end_turn); " USAGE "done; ");
 }
 
+static void test_gives_input_to_calls_alone(void **state)
+{
+    (void)state;
+    expect_events(
+        START BEGIN(0, "\"toolResult\":{\"toolUseId\":\"t\"}")
+            DELTA(0, "\"toolUse\":{\"input\":\"{\"}") DELTA(0, "\"toolResult\":[{\"text\":\"b\"}]")
+                STOP(0) DELTA(1, "\"text\":\"c\"") DELTA(1, "\"toolUse\":{\"input\":\"{}\"}")
+                    STOP(1) END("end_turn") METADATA,
+        0,
+        "start; opaque0(){\"toolResult\":{\"toolUseId\":\"t\",\"content\":[{\"text\":\"b\"}]}}; "
+        "stop0; text1(); text1:c; stop1; finish stop(end_turn); " USAGE "done; ");
+}
+
 static void test_decodes_usage(void **state)
 {
     (void)state;
@@ -665,6 +678,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_decodes_streams, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_decodes_what_the_provider_does_itself, set_up,
                                         tear_down),
+        cmocka_unit_test_setup_teardown(test_gives_input_to_calls_alone, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_decodes_usage, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_decodes_the_end, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_b06_every_reason_to_stop, set_up, tear_down),
