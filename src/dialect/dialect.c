@@ -1,5 +1,7 @@
 #include "dialect/dialect.h"
 
+const struct json_want llm_wants_shared[LLM_WANT_OWN] = {LLM_SHARED_WANTS};
+
 static const struct dialect *const dialects[DIALECT_COUNT] = {
     [DIALECT_OPENAI_CHAT] = &openai_chat_dialect,
     [DIALECT_ANTHROPIC] = &anthropic_dialect,

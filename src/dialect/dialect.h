@@ -17,13 +17,22 @@
 
 /* --- the same-dialect path: the body is spliced, never rewritten --- */
 
+/* Members of a body that are the gateway's own in every dialect: the first of each dialect's wants,
+ * so that they stand at the same places of every scan. */
+enum {
+    LLM_WANT_FALLBACKS, /* other models to try: never forwarded */
+    LLM_WANT_OWN,       /* the first of the dialect's own */
+};
+extern const struct json_want llm_wants_shared[LLM_WANT_OWN];
+#define LLM_SHARED_WANTS [LLM_WANT_FALLBACKS] = {{STR_INIT("fallbacks")}}
+
 /* What policy needs to know of a request, and where it stands in the body. */
 struct llm_scan {
     struct str model;      /* unescaped; empty where the dialect has it in the path */
     bool is_stream;        /* where the dialect says it in the body */
     bool includes_usage;   /* usage of a stream was asked for, or comes unasked */
     struct str bad_param;  /* the field that an error is about */
-    struct json_scan json; /* by the dialect's own table of wants */
+    struct json_scan json; /* the shared wants, then those of the dialect */
 };
 
 /* What must differ in a body that goes to a target of its own dialect. */

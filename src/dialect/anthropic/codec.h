@@ -117,7 +117,7 @@ void anthropic_error_value(struct json_value value, struct llm_error *error);
 
 /* What the dialect's table is made of. */
 enum {
-    ANTHROPIC_WANT_MODEL,
+    ANTHROPIC_WANT_MODEL = LLM_WANT_OWN,
     ANTHROPIC_WANT_STREAM,
     ANTHROPIC_WANT_VERSION,
     ANTHROPIC_WANT_BETA,

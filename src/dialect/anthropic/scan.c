@@ -8,6 +8,7 @@
  */
 
 static const struct json_want wants[ANTHROPIC_WANT_COUNT] = {
+    LLM_SHARED_WANTS,
     [ANTHROPIC_WANT_MODEL] = {{STR_INIT("model")}},
     [ANTHROPIC_WANT_STREAM] = {{STR_INIT("stream")}},
     [ANTHROPIC_WANT_VERSION] = {{STR_INIT("anthropic_version")}},

@@ -10,7 +10,7 @@ static int scan(struct str body, unsigned max_depth, struct arena *arena, struct
 {
     (void)arena;
     *scan = (struct llm_scan){.includes_usage = true};
-    return json_scan_object(body, max_depth, NULL, 0, &scan->json);
+    return json_scan_object(body, max_depth, llm_wants_shared, LLM_WANT_OWN, &scan->json);
 }
 
 static void fit(const struct llm_scan *scan, struct str body, const struct llm_target *target,

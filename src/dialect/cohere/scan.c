@@ -3,9 +3,10 @@
 
 /* The same-dialect path: what policy needs to know, and the one span that may have to change. */
 
-enum { WANT_MODEL, WANT_STREAM, WANT_COUNT };
+enum { WANT_MODEL = LLM_WANT_OWN, WANT_STREAM, WANT_COUNT };
 
 static const struct json_want wants[WANT_COUNT] = {
+    LLM_SHARED_WANTS,
     [WANT_MODEL] = {{STR_INIT("model")}},
     [WANT_STREAM] = {{STR_INIT("stream")}},
 };

@@ -6,7 +6,7 @@ int gemini_scan(struct str body, unsigned max_depth, struct arena *arena, struct
 {
     (void)arena;
     *scan = (struct llm_scan){.includes_usage = true};
-    return json_scan_object(body, max_depth, NULL, 0, &scan->json);
+    return json_scan_object(body, max_depth, llm_wants_shared, LLM_WANT_OWN, &scan->json);
 }
 
 void gemini_fit(const struct llm_scan *scan, struct str body, const struct llm_target *target,

@@ -3,15 +3,17 @@
 #include "base/buf.h"
 #include "base/err.h"
 
-enum { WANT_MODEL, WANT_STREAM, WANT_STREAM_OPTIONS, WANT_INCLUDE_USAGE, WANT_COUNT };
+enum { WANT_FALLBACKS, WANT_MODEL, WANT_STREAM, WANT_STREAM_OPTIONS, WANT_INCLUDE_USAGE, WANT_COUNT };
 
 static const struct json_want wants[WANT_COUNT] = {
+    [WANT_FALLBACKS] = {{STR_INIT("fallbacks")}},
     [WANT_MODEL] = {{STR_INIT("model")}},
     [WANT_STREAM] = {{STR_INIT("stream")}},
     [WANT_STREAM_OPTIONS] = {{STR_INIT("stream_options")}},
     [WANT_INCLUDE_USAGE] = {{STR_INIT("stream_options"), STR_INIT("include_usage")}},
 };
 static const struct str names[WANT_COUNT] = {
+    [WANT_FALLBACKS] = STR_INIT("fallbacks"),
     [WANT_MODEL] = STR_INIT("model"),
     [WANT_STREAM] = STR_INIT("stream"),
     [WANT_STREAM_OPTIONS] = STR_INIT("stream_options"),
@@ -65,6 +67,7 @@ int openai_request_scan(struct str body, unsigned max_depth, struct arena *arena
         return refuse_param(request, WANT_STREAM, "must be a boolean");
     request->is_stream = stream->kind == JSON_TRUE;
     request->object = scan.object;
+    request->fallbacks = scan.found[WANT_FALLBACKS];
     request->stream_options_kind = scan.found[WANT_STREAM_OPTIONS].kind;
     request->stream_options_span = scan.found[WANT_STREAM_OPTIONS].value;
     request->include_usage_kind = scan.found[WANT_INCLUDE_USAGE].kind;

@@ -24,6 +24,7 @@ struct openai_request {
     struct json_span stream_options_span;
     enum json_kind include_usage_kind;
     struct json_span include_usage_span;
+    struct json_found fallbacks;
 };
 
 int openai_request_scan(struct str body, unsigned max_depth, struct arena *arena,

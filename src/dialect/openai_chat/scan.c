@@ -5,7 +5,7 @@
 /* The contract's scan and fit, made of the scan and the edits of request.h. */
 
 /* Places in the scan's list of what was found. */
-enum { FOUND_MODEL, FOUND_STREAM_OPTIONS, FOUND_INCLUDE_USAGE };
+enum { FOUND_MODEL = LLM_WANT_OWN, FOUND_STREAM_OPTIONS, FOUND_INCLUDE_USAGE };
 
 int chat_scan(struct str body, unsigned max_depth, struct arena *arena, struct llm_scan *scan)
 {
@@ -19,6 +19,7 @@ int chat_scan(struct str body, unsigned max_depth, struct arena *arena, struct l
     scan->is_stream = request.is_stream;
     scan->includes_usage = request.includes_usage;
     scan->json.object = request.object;
+    scan->json.found[LLM_WANT_FALLBACKS] = request.fallbacks;
     scan->json.found[FOUND_MODEL].kind = JSON_STRING;
     scan->json.found[FOUND_MODEL].value = request.model_span;
     scan->json.found[FOUND_STREAM_OPTIONS].kind = request.stream_options_kind;

@@ -4,6 +4,7 @@
 #include "dialect/openai_responses/codec.h"
 
 static const struct json_want wants[RESPONSES_WANT_COUNT] = {
+    LLM_SHARED_WANTS,
     [RESPONSES_WANT_MODEL] = {{STR_INIT("model")}},
     [RESPONSES_WANT_STREAM] = {{STR_INIT("stream")}},
     [RESPONSES_WANT_INPUT] = {{STR_INIT("input")}},
