@@ -15,6 +15,7 @@
 #include "http/client.h"
 #include "http/server.h"
 #include "provider/provider.h"
+#include "route/route.h"
 #include "rt/addr.h"
 
 struct listener_settings {
@@ -48,6 +49,13 @@ struct timeout_settings { /* all in ns; 0 = none where that makes sense */
     int64_t drain;
 };
 
+/* Streams that are kept for clients that come back, and for going on where one broke. */
+struct journal_settings {
+    uint64_t stream_bytes; /* of one stream; default 1 MiB */
+    uint64_t total_bytes;  /* of all; default 256 MiB */
+    int64_t ttl_ns;        /* after its end; default 60 s */
+};
+
 struct settings {
     struct arena *arena;
     struct str source; /* file name or "environment" */
@@ -61,6 +69,10 @@ struct settings {
     unsigned provider_count;
     struct alias_settings *aliases;
     unsigned alias_count;
+    struct route *routes;
+    unsigned route_count;
+    struct route_policy routing; /* of names without a route; what routes inherit */
+    struct journal_settings journal;
     struct http_limits limits;
     enum unmappable_mode unmappable;
     uint64_t response_store_bytes; /* for previous_response_id; 0 = off */

@@ -21,6 +21,8 @@ struct virtual_key {
     unsigned model_count;
     int64_t expires_wall_ns; /* 0 = never */
     bool is_disabled;
+    bool is_admin;   /* may see health, and ask for plans */
+    struct str team; /* for conditions of routes; empty = none */
     /* The pair with which AWS's clients sign requests; empty = it has none. The secret is plain,
      * because a signature can be checked in no other way: it is never shown. */
     struct str aws_access_key_id, aws_secret_access_key;

@@ -90,6 +90,13 @@ struct provider_traits_row {
     struct llm_traits traits;
 };
 
+/* One of the accounts that share a provider's traffic, each with limits of its own. */
+struct provider_key {
+    struct str name;    /* for people, logs and metrics */
+    struct str api_key; /* secret */
+    uint32_t weight;    /* 0 .. 1000; 0 takes nothing but failures of others */
+};
+
 struct provider {
     struct str name;  /* key in the config: [a-z0-9._-]+ */
     struct str title; /* for people */
@@ -101,8 +108,10 @@ struct provider {
     enum provider_auth auth;
     struct str auth_header; /* name of the header or query parameter */
     struct provider_auth_settings auth_settings;
-    struct str api_key; /* secret; empty = none */
-    struct str env_key; /* environment variable that enables it without a config */
+    struct str api_key;        /* secret; empty = none */
+    struct provider_key *keys; /* the pool, in place of api_key; api_key is a copy of the first */
+    unsigned key_count;        /* 0 = a pool of one: api_key, or what `auth` fetches */
+    struct str env_key;        /* environment variable that enables it without a config */
     struct str env_base_url;
     struct http_headers headers; /* sent with every request */
     struct str *models; /* what it offers: ids, or globs such as gpt-*; for bare names, and ids for
