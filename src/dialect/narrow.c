@@ -204,10 +204,11 @@ static void narrow_tools(const struct narrowing *n)
     bool has_lost = false;
     if (request->tools != NULL && n->traits->takes_tools == TRI_NO) {
         llm_note_dropped(n->notes, "tools");
-        request->tools = NULL;
+        request->tools = request->last_tool = NULL;
         has_lost = true;
     }
     struct llm_tool **link = &request->tools;
+    request->last_tool = NULL;
     for (unsigned i = 0; *link != NULL; i++) {
         struct llm_tool *tool = *link;
         if (tool->kind != TOOL_BUILTIN || tool->maker == n->dialect) {

@@ -43,9 +43,12 @@ struct llm_message *llm_message_add(struct arena *arena, struct llm_request *req
 struct llm_tool *llm_tool_add(struct arena *arena, struct llm_request *request)
 {
     struct llm_tool *tool = ARENA_NEW(arena, struct llm_tool);
-    struct llm_tool **list = &request->tools;
-    if (tool != NULL)
-        APPEND(list, tool);
+    struct llm_tool **list =
+        request->last_tool != NULL ? &request->last_tool->next : &request->tools;
+    if (tool == NULL)
+        return NULL;
+    APPEND(list, tool);
+    request->last_tool = tool;
     return tool;
 }
 
@@ -59,10 +62,16 @@ bool llm_name_add(struct arena *arena, struct llm_name **list, struct text text)
     return true;
 }
 
+struct llm_block **llm_blocks_end(struct llm_block **list)
+{
+    while (*list != NULL)
+        list = &(*list)->next;
+    return list;
+}
+
 bool llm_extra_add(struct arena *arena, struct llm_request *request, struct str prefix,
                    struct str key, struct json_value value)
 {
-    struct llm_extra **list = &request->extras;
     if (value.kind == JSON_NULL)
         return true;
     struct llm_extra *extra = ARENA_NEW(arena, struct llm_extra);
@@ -71,8 +80,14 @@ bool llm_extra_add(struct arena *arena, struct llm_request *request, struct str 
         return false;
     extra->name = prefix.len > 0 ? arena_concat(arena, parts, ARRAY_LEN(parts)) : key;
     extra->raw = value.text;
-    APPEND(list, extra);
-    return extra->name.ptr != NULL;
+    if (extra->name.ptr == NULL)
+        return false;
+    if (request->last_extra != NULL)
+        request->last_extra->next = extra;
+    else
+        request->extras = extra;
+    request->last_extra = extra;
+    return true;
 }
 
 const struct llm_extra *llm_extra_take(struct llm_request *request, unsigned from, const char *name)

@@ -191,6 +191,7 @@ struct llm_request {
     struct llm_block *system;
     struct llm_message *messages, *last_message; /* by llm_message_add */
     struct llm_tool *tools;
+    struct llm_tool *last_tool; /* where llm_tool_add goes on; NULL = it looks for the end */
     enum llm_tool_choice tool_choice;
     struct text tool_choice_name;   /* NAMED */
     struct llm_name *allowed_tools; /* the choice is among these; NULL = all */
@@ -210,11 +211,15 @@ struct llm_request {
     struct str modalities;    /* raw array of names: ["text","audio"] */
     struct str audio;         /* raw: how audio is to be answered (OpenAI) */
     bool is_stream;
-    bool includes_usage; /* OpenAI chat: stream_options.include_usage */
-    struct llm_extra *extras;
+    bool includes_usage;                   /* OpenAI chat: stream_options.include_usage */
+    struct llm_extra *extras, *last_extra; /* by llm_extra_add */
 };
 
-/* --- building: each appends to the end of its list and returns the new item, zeroed --- */
+/*
+ * --- building: each appends to the end of its list and returns the new item, zeroed ---
+ * Blocks and names have no last one told: whoever adds many goes on from llm_blocks_end, or from
+ * the `next` of the name before.
+ */
 
 struct llm_block *llm_block_add(struct arena *arena, struct llm_block **list,
                                 enum llm_block_kind kind);
@@ -222,7 +227,10 @@ struct llm_message *llm_message_add(struct arena *arena, struct llm_request *req
                                     enum llm_role role);
 struct llm_tool *llm_tool_add(struct arena *arena, struct llm_request *request);
 bool llm_name_add(struct arena *arena, struct llm_name **list, struct text text);
-/* `prefix` empty: the name is a top-level member. False when out of memory. A null is not kept. */
+/* The place that the next block of the list goes to; the list, when it is empty. */
+struct llm_block **llm_blocks_end(struct llm_block **list);
+/* `prefix` empty: the name is a top-level member. False when out of memory. A null is not kept. Of
+ * members of one name each is kept, in their order. */
 bool llm_extra_add(struct arena *arena, struct llm_request *request, struct str prefix,
                    struct str key, struct json_value value);
 

@@ -460,7 +460,7 @@ static int read_block(struct bedrock_reader *reader, struct json_value value, vo
 {
     struct content *content = into;
     struct llm_block *before = content->last;
-    struct llm_extra **extra_end = reader->extra_end;
+    const struct llm_extra *extra = reader->request->last_extra;
     struct str key;
     struct json_value member;
     if (!bedrock_first_member(value, &key, &member))
@@ -475,7 +475,7 @@ static int read_block(struct bedrock_reader *reader, struct json_value value, vo
             return bedrock_no_memory();
         content->has_more = true;
     }
-    if (content->last != before && (content->has_more || extra_end != reader->extra_end)) {
+    if (content->last != before && (content->has_more || extra != reader->request->last_extra)) {
         content->last->raw = value.text;
         content->last->maker = DIALECT_BEDROCK;
     }

@@ -120,6 +120,7 @@ int bedrock_read_array(struct bedrock_reader *reader, struct json_value value, e
 int bedrock_keep_extra(struct bedrock_reader *reader, struct str key, struct json_value value,
                        bool is_taken)
 {
+    struct llm_request *request = reader->request;
     struct llm_extra *extra = ARENA_NEW(reader->arena, struct llm_extra);
     struct str path = str_n(reader->path, reader->path_len);
     struct str dot = path.len > 0 && key.len > 0 ? STR(".") : STR_EMPTY;
@@ -131,8 +132,11 @@ int bedrock_keep_extra(struct bedrock_reader *reader, struct str key, struct jso
     extra->is_taken = is_taken;
     if (extra->name.ptr == NULL)
         return bedrock_no_memory();
-    *reader->extra_end = extra;
-    reader->extra_end = &extra->next;
+    if (request->last_extra != NULL)
+        request->last_extra->next = extra;
+    else
+        request->extras = extra;
+    request->last_extra = extra;
     return 0;
 }
 

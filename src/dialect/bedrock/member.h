@@ -14,7 +14,6 @@ enum { BEDROCK_PATH_BYTES = 256 };
 struct bedrock_reader {
     struct arena *arena;
     struct llm_request *request;
-    struct llm_extra **extra_end;
     size_t path_len;
     char path[BEDROCK_PATH_BYTES]; /* "messages[0].content[2].image" */
 };

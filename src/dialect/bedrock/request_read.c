@@ -121,7 +121,7 @@ static int read_spec(struct bedrock_reader *reader, struct json_value value, voi
         {"strict", JSON_TRUE, read_strict, 0},
         {0},
     };
-    struct llm_extra **extra_end = reader->extra_end;
+    const struct llm_extra *extra = reader->request->last_extra;
     struct llm_tool *tool = add_tool(reader, into);
     if (tool == NULL)
         return bedrock_no_memory();
@@ -129,7 +129,7 @@ static int read_spec(struct bedrock_reader *reader, struct json_value value, voi
     if (r == 0 && !text_is_some(tool->name))
         r = err_set(ERR_INVALID, FAULT_CLIENT, "'%.*s.name' is missing", (int)reader->path_len,
                     reader->path);
-    if (extra_end != reader->extra_end)
+    if (extra != reader->request->last_extra)
         tool->raw = value.text;
     return r;
 }
@@ -318,8 +318,7 @@ int bedrock_request_read(struct str body, struct arena *arena, struct llm_reques
         {0},
     };
     *request = (struct llm_request){.source = DIALECT_BEDROCK};
-    struct bedrock_reader reader = {
-        .arena = arena, .request = request, .extra_end = &request->extras};
+    struct bedrock_reader reader = {.arena = arena, .request = request};
     struct json_value value = {JSON_OBJECT, body};
     return bedrock_read_object(&reader, value, members, request);
 }

@@ -178,6 +178,7 @@ static int read_content(struct reading *r, struct llm_block **list, struct json_
                      : cohere_refuse("must be an object with a type", "%s", place);
         if (rc < 0)
             return rc;
+        list = llm_blocks_end(list);
     }
     return cursor.error < 0 ? cohere_refuse("is nested too deeply", "messages[%u].content", index)
                             : 0;
@@ -195,7 +196,7 @@ enum {
     MESSAGE_MEMBERS
 };
 
-static int read_call(struct reading *r, struct llm_message *message, struct json_value call,
+static int read_call(struct reading *r, struct llm_block **list, struct json_value call,
                      unsigned index, unsigned nth)
 {
     static const char *const names[] = {"id", "type", "function", NULL};
@@ -205,7 +206,7 @@ static int read_call(struct reading *r, struct llm_message *message, struct json
         return cohere_refuse("must be an object", "messages[%u].tool_calls[%u]", index, nth);
     if (values[1].kind == JSON_STRING &&
         !json_string_eq(json_string_raw(values[1]), STR("function")))
-        return add_opaque(r, &message->blocks, call.text, COHERE_TOOL_CALLS);
+        return add_opaque(r, list, call.text, COHERE_TOOL_CALLS);
     if (!is_or_none(values[0], JSON_STRING))
         return cohere_refuse("must be a string", "messages[%u].tool_calls[%u].id", index, nth);
     if (values[2].kind != JSON_OBJECT || !cohere_collect(values[2].text, fields, function))
@@ -214,7 +215,7 @@ static int read_call(struct reading *r, struct llm_message *message, struct json
     if (function[0].kind != JSON_STRING || !is_or_none(function[1], JSON_STRING))
         return cohere_refuse("must hold a name and arguments, both strings",
                              "messages[%u].tool_calls[%u].function", index, nth);
-    struct llm_block *block = llm_block_add(r->arena, &message->blocks, BLOCK_TOOL_CALL);
+    struct llm_block *block = llm_block_add(r->arena, list, BLOCK_TOOL_CALL);
     if (block == NULL)
         return cohere_no_memory();
     block->id = text_of(values[0]);
@@ -228,6 +229,7 @@ static int read_calls(struct reading *r, struct llm_message *message, struct jso
 {
     struct json_cursor cursor;
     struct json_value call;
+    struct llm_block **end = llm_blocks_end(&message->blocks);
     int rc = 0;
     if (!is_or_none(calls, JSON_ARRAY))
         return cohere_refuse("must be a list", "messages[%u].tool_calls", index);
@@ -235,7 +237,8 @@ static int read_calls(struct reading *r, struct llm_message *message, struct jso
     for (unsigned i = 0; calls.kind == JSON_ARRAY && rc == 0; i++) {
         if (json_iter_array(&cursor, &call) != 1)
             break;
-        rc = read_call(r, message, call, index, i);
+        rc = read_call(r, end, call, index, i);
+        end = llm_blocks_end(end);
     }
     return rc;
 }
@@ -345,10 +348,12 @@ static int read_messages(struct reading *r, struct json_value value)
 /* An extra; one that says nothing is not missed where it cannot be said. */
 static int keep_member(struct reading *r, const char *name, struct json_value value, bool is_empty)
 {
+    const struct llm_extra *before = r->request->last_extra;
     if (!llm_extra_add(r->arena, r->request, STR_EMPTY, str_c(name), value))
         return cohere_no_memory();
-    for (struct llm_extra *extra = r->request->extras; extra != NULL; extra = extra->next)
-        extra->is_taken = extra->is_taken || (is_empty && extra->next == NULL);
+    struct llm_extra *added = r->request->last_extra;
+    if (added != NULL && added != before)
+        added->is_taken = is_empty;
     return 0;
 }
 
@@ -359,25 +364,24 @@ static int read_documents(struct reading *r)
     struct json_cursor cursor;
     struct json_value value;
     struct llm_message *last = NULL;
-    struct llm_block *list = NULL, *end = NULL;
+    struct llm_block *list = NULL, **end = &list;
     char place[32];
     for (struct llm_message *m = r->request->messages; m != NULL; m = m->next)
         last = m->role == ROLE_USER ? m : last;
     json_cursor_init(&cursor, r->documents.text);
     for (unsigned i = 0; json_iter_array(&cursor, &value) == 1; i++) {
         snprintf(place, sizeof(place), "documents[%u]", i);
-        int rc = add_document(r, &list, value, value.text, place);
+        int rc = add_document(r, end, value, value.text, place);
         if (rc < 0)
             return rc;
+        end = llm_blocks_end(end);
     }
     /* Nobody to put them to, or none: the member is kept as it is. */
     if (last == NULL || list == NULL)
         return keep_member(r, "documents", r->documents, list == NULL);
-    for (struct llm_block *b = list; b != NULL; b = b->next) {
+    for (struct llm_block *b = list; b != NULL; b = b->next)
         b->name = COHERE_DOCUMENTS;
-        end = b;
-    }
-    end->next = last->blocks;
+    *end = last->blocks;
     last->blocks = list;
     return 0;
 }
@@ -513,11 +517,13 @@ static int read_stop(struct reading *r, struct json_value value)
     if (value.kind != JSON_ARRAY)
         return cohere_refuse("must be a list of strings", "stop_sequences");
     json_cursor_init(&cursor, value.text);
+    struct llm_name **end = &r->request->stop;
     for (unsigned i = 0; json_iter_array(&cursor, &word) == 1; i++) {
         if (word.kind != JSON_STRING)
             return cohere_refuse("must be a string", "stop_sequences[%u]", i);
-        if (!llm_name_add(r->arena, &r->request->stop, text_of(word)))
+        if (!llm_name_add(r->arena, end, text_of(word)))
             return cohere_no_memory();
+        end = &(*end)->next;
     }
     return 0;
 }

@@ -19,13 +19,12 @@ static int add_extra(struct gemini_reader *r, const char *prefix, struct str key
 static int add_settled(struct gemini_reader *r, const char *prefix, const char *key,
                        struct json_value value)
 {
+    const struct llm_extra *before = r->request->last_extra;
     if (add_extra(r, prefix, str_c(key), value) < 0)
         return -ERR_NOMEM;
-    struct llm_extra *last = r->request->extras;
-    while (last != NULL && last->next != NULL)
-        last = last->next;
-    if (last != NULL)
-        last->is_taken = true;
+    struct llm_extra *added = r->request->last_extra;
+    if (added != NULL && added != before)
+        added->is_taken = true;
     return 0;
 }
 

@@ -55,6 +55,7 @@ static int read_content(struct chat_reading *r, struct json_value value, struct 
     json_cursor_init(&cursor, value.text);
     while (result == 0 && (more = json_iter_array(&cursor, &part)) == 1) {
         result = chat_read_part(r, part, blocks);
+        blocks = llm_blocks_end(blocks);
         r->part++;
     }
     r->parts = NULL;
@@ -122,8 +123,10 @@ static int read_reasoning(struct chat_reading *r, const struct json_value *v,
         r->parts = "reasoning_details";
         r->part = 0;
         json_cursor_init(&cursor, v[M_REASONING_DETAILS].text);
+        struct llm_block **end = blocks;
         while (result == 0 && json_iter_array(&cursor, &item) == 1) {
-            result = read_detail(r, item, blocks);
+            result = read_detail(r, item, end);
+            end = llm_blocks_end(end);
             r->part++;
         }
         r->parts = NULL;
@@ -221,6 +224,7 @@ static int read_calls(struct chat_reading *r, struct json_value value, struct ll
     json_cursor_init(&cursor, value.text);
     while (result == 0 && json_iter_array(&cursor, &item) == 1) {
         result = read_call(r, item, blocks);
+        blocks = llm_blocks_end(blocks);
         r->part++;
     }
     r->parts = NULL;

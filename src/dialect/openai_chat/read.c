@@ -29,13 +29,14 @@ int chat_read_text(const struct chat_reading *r, const char *member, struct json
     return 0;
 }
 
-static int keep(const struct chat_reading *r, struct str key, struct json_value value,
-                struct str *rest)
+static void keep(struct str key, struct json_value value, struct buf *rest)
 {
-    struct str parts[] = {*rest, rest->len > 0 ? STR(",\"") : STR("\""), key, STR("\":"),
-                          value.text};
-    *rest = arena_concat(r->arena, parts, ARRAY_LEN(parts));
-    return rest->ptr == NULL ? chat_no_memory() : 0;
+    if (rest->len > 0)
+        buf_add_char(rest, ',');
+    buf_add_char(rest, '"');
+    buf_add_str(rest, key);
+    BUF_LIT(rest, "\":");
+    buf_add_str(rest, value.text);
 }
 
 int chat_collect(const struct chat_reading *r, struct str object, const char *const *names,
@@ -44,6 +45,8 @@ int chat_collect(const struct chat_reading *r, struct str object, const char *co
     struct json_cursor cursor;
     struct json_value value;
     struct str key;
+    /* Put together aside: that of a copy for each member would be the square of the body. */
+    struct buf unknown = BUF_INIT;
     int more;
     for (unsigned i = 0; names[i] != NULL; i++)
         values[i] = (struct json_value){JSON_NONE, STR_EMPTY};
@@ -56,8 +59,18 @@ int chat_collect(const struct chat_reading *r, struct str object, const char *co
             i++;
         if (names[i] != NULL)
             values[i] = value;
-        else if (keep(r, key, value, rest) != 0)
-            return -ERR_NOMEM;
+        else
+            keep(key, value, &unknown);
     }
+    struct str parts[] = {*rest, rest->len > 0 && unknown.len > 0 ? STR(",") : STR_EMPTY,
+                          buf_str(&unknown)};
+    bool is_kept = buf_ok(&unknown);
+    if (is_kept && unknown.len > 0) {
+        *rest = arena_concat(r->arena, parts, ARRAY_LEN(parts));
+        is_kept = rest->ptr != NULL;
+    }
+    buf_fini(&unknown);
+    if (!is_kept)
+        return chat_no_memory();
     return more < 0 ? chat_refuse(r, "", "is not valid JSON, or is nested too deeply") : 0;
 }

@@ -14,12 +14,12 @@ static int add_extra(struct chat_reading *r, const char *prefix, struct str key,
 /* An extra whose meaning has a place of its own: only this dialect's writer looks at it. */
 static int add_settled(struct chat_reading *r, const char *name, struct json_value value)
 {
+    const struct llm_extra *before = r->request->last_extra;
     if (add_extra(r, "", str_c(name), value) < 0)
         return -ERR_NOMEM;
-    for (struct llm_extra *e = r->request->extras; e != NULL; e = e->next) {
-        if (str_eq(e->name, str_c(name)))
-            e->is_taken = true;
-    }
+    struct llm_extra *added = r->request->last_extra;
+    if (added != NULL && added != before)
+        added->is_taken = true;
     return 0;
 }
 
@@ -106,12 +106,14 @@ static int read_stop(struct chat_reading *r, struct json_value value)
     }
     if (value.kind != JSON_ARRAY)
         return chat_refuse(r, "stop", "must be a string or an array of strings");
+    struct llm_name **end = &r->request->stop;
     json_cursor_init(&cursor, value.text);
     while (json_iter_array(&cursor, &item) == 1) {
         if (item.kind != JSON_STRING)
             return chat_refuse(r, "stop", "must be a string or an array of strings");
-        if (!llm_name_add(r->arena, &r->request->stop, text_of(item)))
+        if (!llm_name_add(r->arena, end, text_of(item)))
             return chat_no_memory();
+        end = &(*end)->next;
     }
     return 0;
 }

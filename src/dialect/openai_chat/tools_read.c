@@ -148,13 +148,15 @@ static int read_allowed(struct chat_reading *r, struct str object)
         return chat_refuse(r, "tool_choice.allowed_tools.mode", "must be auto or required");
     if (!json_find(object, "allowed_tools.tools", &tools) || tools.kind != JSON_ARRAY)
         return chat_refuse(r, "tool_choice.allowed_tools.tools", "must be an array");
+    struct llm_name **end = &r->request->allowed_tools;
     json_cursor_init(&cursor, tools.text);
     while (json_iter_array(&cursor, &item) == 1) {
         if (!json_find(item.text, "function.name", &name) &&
             !json_find(item.text, "custom.name", &name))
             return chat_refuse(r, "tool_choice.allowed_tools.tools", "must name functions");
-        if (!llm_name_add(r->arena, &r->request->allowed_tools, text_of(name)))
+        if (!llm_name_add(r->arena, end, text_of(name)))
             return chat_no_memory();
+        end = &(*end)->next;
     }
     return 0;
 }

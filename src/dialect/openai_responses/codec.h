@@ -32,6 +32,8 @@ struct responses_reading {
     size_t index;      /* in `list` */
     const char *parts; /* "content", "output", "summary"; NULL = in the item itself */
     size_t part;
+    struct llm_message *open_message; /* the one that blocks were last added to, and where */
+    struct llm_block **open_end;
 };
 
 /* "'input[3].content[0].text' must be a string": `words` is what comes after the name. */

@@ -242,8 +242,10 @@ static int read_parts(struct responses_reading *r, const char *name, struct json
         return responses_refuse(r, name, "must be a string or an array");
     json_cursor_init(&cursor, value.text);
     r->parts = name;
-    for (r->part = 0; result == 0 && json_iter_array(&cursor, &element) == 1; r->part++)
+    for (r->part = 0; result == 0 && json_iter_array(&cursor, &element) == 1; r->part++) {
         result = read_part(&part, element);
+        part.blocks = llm_blocks_end(part.blocks);
+    }
     r->parts = NULL;
     return result;
 }
@@ -263,6 +265,16 @@ static struct llm_message *message_for(struct responses_reading *r, enum llm_rol
     if (role == ROLE_ASSISTANT && last != NULL && last->role == ROLE_ASSISTANT)
         return last;
     return llm_message_add(r->arena, r->request, role);
+}
+
+/* Where the next block of the message goes: it may have gathered those of many items. */
+static struct llm_block **end_of(struct responses_reading *r, struct llm_message *message)
+{
+    if (r->open_message != message)
+        r->open_end = &message->blocks;
+    r->open_message = message;
+    r->open_end = llm_blocks_end(r->open_end);
+    return r->open_end;
 }
 
 static struct llm_item *new_item(const struct item *at, struct text id, struct str rest)
@@ -310,7 +322,7 @@ static int read_message(struct item *at)
     struct llm_message *message = message_for(at->r, role);
     if (item == NULL || message == NULL)
         return responses_no_memory();
-    return read_parts(at->r, "content", values[3], item, &message->blocks);
+    return read_parts(at->r, "content", values[3], item, end_of(at->r, message));
 }
 
 static int add_call(struct item *at, struct llm_item *item, const struct json_value *values,
@@ -328,7 +340,8 @@ static int add_call(struct item *at, struct llm_item *item, const struct json_va
         return responses_refuse(at->r, "call_id", "is missing: it joins a call to its output");
     struct llm_message *message = message_for(at->r, ROLE_ASSISTANT);
     struct llm_block *block =
-        message == NULL ? NULL : llm_block_add(at->r->arena, &message->blocks, BLOCK_TOOL_CALL);
+        message == NULL ? NULL
+                        : llm_block_add(at->r->arena, end_of(at->r, message), BLOCK_TOOL_CALL);
     if (block == NULL)
         return responses_no_memory();
     block->id = id;
@@ -412,6 +425,7 @@ static int read_thoughts(struct item *at, const char *name, struct json_value li
         block->item = item;
         if (!is_summary)
             block->name = text_plain(STR("reasoning_text"));
+        blocks = &block->next;
     }
     return 0;
 }
@@ -467,7 +481,7 @@ static int read_reasoning(struct item *at)
     struct json_value values[RESPONSES_MEMBERS_MAX];
     struct str rest = STR_EMPTY;
     struct text id = TEXT_NONE, encrypted = TEXT_NONE;
-    struct llm_block *blocks = NULL, **end;
+    struct llm_block *blocks = NULL;
     int r = responses_collect(at->r, at->object, names, values, &rest);
     if (r == 0)
         r = responses_read_text(at->r, "id", values[1], &id);
@@ -493,9 +507,7 @@ static int read_reasoning(struct item *at)
             return responses_no_memory();
         blocks->item = item;
     }
-    for (end = &message->blocks; *end != NULL;)
-        end = &(*end)->next;
-    *end = blocks;
+    *end_of(at->r, message) = blocks;
     return sign(at, blocks, encrypted, id);
 }
 
@@ -506,7 +518,7 @@ static int read_opaque(struct item *at)
     bool is_output = str_ends(type, STR("_output")) || str_ends(type, STR("_response"));
     struct llm_message *message = message_for(at->r, is_output ? ROLE_TOOL : ROLE_ASSISTANT);
     struct llm_block *block =
-        message == NULL ? NULL : llm_block_add(at->r->arena, &message->blocks, BLOCK_OPAQUE);
+        message == NULL ? NULL : llm_block_add(at->r->arena, end_of(at->r, message), BLOCK_OPAQUE);
     if (block == NULL)
         return responses_no_memory();
     block->raw = at->object;

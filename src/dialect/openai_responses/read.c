@@ -38,12 +38,24 @@ int responses_keep(const struct responses_reading *r, struct str key, struct jso
     return rest->ptr == NULL ? responses_no_memory() : 0;
 }
 
+static void keep(struct str key, struct json_value value, struct buf *rest)
+{
+    if (rest->len > 0)
+        buf_add_char(rest, ',');
+    buf_add_char(rest, '"');
+    buf_add_str(rest, key);
+    BUF_LIT(rest, "\":");
+    buf_add_str(rest, value.text);
+}
+
 int responses_collect(const struct responses_reading *r, struct str object,
                       const char *const *names, struct json_value *values, struct str *rest)
 {
     struct json_cursor cursor;
     struct json_value value;
     struct str key;
+    /* Put together aside: that of a copy for each member would be the square of the body. */
+    struct buf unknown = BUF_INIT;
     int more;
     for (unsigned i = 0; names[i] != NULL; i++)
         values[i] = (struct json_value){JSON_NONE, STR_EMPTY};
@@ -56,9 +68,19 @@ int responses_collect(const struct responses_reading *r, struct str object,
             i++;
         if (names[i] != NULL)
             values[i] = value;
-        else if (responses_keep(r, key, value, rest) != 0)
-            return -ERR_NOMEM;
+        else
+            keep(key, value, &unknown);
     }
+    struct str parts[] = {*rest, rest->len > 0 && unknown.len > 0 ? STR(",") : STR_EMPTY,
+                          buf_str(&unknown)};
+    bool is_kept = buf_ok(&unknown);
+    if (is_kept && unknown.len > 0) {
+        *rest = arena_concat(r->arena, parts, ARRAY_LEN(parts));
+        is_kept = rest->ptr != NULL;
+    }
+    buf_fini(&unknown);
+    if (!is_kept)
+        return responses_no_memory();
     return more < 0 ? responses_refuse(r, "", "is not valid JSON, or is nested too deeply") : 0;
 }
 

@@ -16,12 +16,11 @@ static int add_extra(struct responses_reading *r, const char *prefix, struct str
 static int add_settled(struct responses_reading *r, const char *name, struct json_value value,
                        bool is_settled)
 {
+    const struct llm_extra *before = r->request->last_extra;
     int result = add_extra(r, "", str_c(name), value);
-    struct llm_extra *extra = r->request->extras;
-    while (extra != NULL && !str_eq(extra->name, str_c(name)))
-        extra = extra->next;
-    if (extra != NULL)
-        extra->is_taken = is_settled;
+    struct llm_extra *added = r->request->last_extra;
+    if (added != NULL && added != before)
+        added->is_taken = is_settled;
     return result;
 }
 

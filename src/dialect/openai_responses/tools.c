@@ -183,7 +183,7 @@ static bool read_allowed(struct responses_reading *r, struct str object, bool *n
 {
     struct json_cursor cursor;
     struct json_value tools, value, mode, type, name;
-    struct llm_name *names = NULL;
+    struct llm_name *names = NULL, **end = &names;
     enum llm_tool_choice choice = TOOL_CHOICE_AUTO;
     if (!json_find(object, "tools", &tools) || tools.kind != JSON_ARRAY)
         return false;
@@ -195,8 +195,11 @@ static bool read_allowed(struct responses_reading *r, struct str object, bool *n
             !json_string_eq(json_string_raw(type), STR("function")) ||
             !json_find(value.text, "name", &name) || name.kind != JSON_STRING)
             return false;
-        if (!llm_name_add(r->arena, &names, text_of(name)))
+        if (!llm_name_add(r->arena, end, text_of(name))) {
             *no_memory = true;
+            return false;
+        }
+        end = &(*end)->next;
     }
     r->request->tool_choice = choice;
     r->request->allowed_tools = names;
