@@ -1,58 +1,6 @@
 #include "dialect/narrow.h"
 
-/* --- how the source calls things --- */
-
-enum param {
-    PARAM_N,
-    PARAM_LOGPROBS,
-    PARAM_TOP_LOGPROBS,
-    PARAM_TEMPERATURE,
-    PARAM_TOP_P,
-    PARAM_TOP_K,
-    PARAM_REASONING,
-    PARAM_TOOL_CHOICE,
-    PARAM_COUNT
-};
-
-/* Where a dialect is not named it uses OpenAI's word. */
-static const char *const param_names[PARAM_COUNT][DIALECT_COUNT] = {
-    [PARAM_N] = {[DIALECT_OPENAI_CHAT] = "n", [DIALECT_GEMINI] = "generationConfig.candidateCount"},
-    [PARAM_LOGPROBS] = {[DIALECT_OPENAI_CHAT] = "logprobs",
-                        [DIALECT_GEMINI] = "generationConfig.responseLogprobs"},
-    [PARAM_TOP_LOGPROBS] =
-        {[DIALECT_OPENAI_CHAT] = "top_logprobs", [DIALECT_GEMINI] = "generationConfig.logprobs"},
-    [PARAM_TEMPERATURE] = {[DIALECT_OPENAI_CHAT] = "temperature",
-                           [DIALECT_GEMINI] = "generationConfig.temperature",
-                           [DIALECT_BEDROCK] = "inferenceConfig.temperature"},
-    [PARAM_TOP_P] = {[DIALECT_OPENAI_CHAT] = "top_p",
-                     [DIALECT_GEMINI] = "generationConfig.topP",
-                     [DIALECT_BEDROCK] = "inferenceConfig.topP",
-                     [DIALECT_COHERE] = "p"},
-    [PARAM_TOP_K] = {[DIALECT_OPENAI_CHAT] = "top_k",
-                     [DIALECT_GEMINI] = "generationConfig.topK",
-                     [DIALECT_BEDROCK] = "additionalModelRequestFields.top_k",
-                     [DIALECT_COHERE] = "k"},
-    [PARAM_REASONING] = {[DIALECT_OPENAI_CHAT] = "reasoning_effort",
-                         [DIALECT_ANTHROPIC] = "thinking",
-                         [DIALECT_GEMINI] = "generationConfig.thinkingConfig",
-                         [DIALECT_BEDROCK] = "additionalModelRequestFields.thinking",
-                         [DIALECT_COHERE] = "thinking",
-                         [DIALECT_OPENAI_RESPONSES] = "reasoning"},
-    [PARAM_TOOL_CHOICE] = {[DIALECT_OPENAI_CHAT] = "tool_choice",
-                           [DIALECT_GEMINI] = "toolConfig",
-                           [DIALECT_BEDROCK] = "toolConfig.toolChoice"},
-};
-
-static const struct {
-    const char *messages, *blocks, *system;
-} spellings[DIALECT_COUNT] = {
-    [DIALECT_OPENAI_CHAT] = {"messages", "content", "system"},
-    [DIALECT_ANTHROPIC] = {"messages", "content", "system"},
-    [DIALECT_GEMINI] = {"contents", "parts", "systemInstruction.parts"},
-    [DIALECT_BEDROCK] = {"messages", "content", "system"},
-    [DIALECT_COHERE] = {"messages", "content", "system"},
-    [DIALECT_OPENAI_RESPONSES] = {"input", "content", "instructions"},
-};
+#include "dialect/field.h"
 
 struct narrowing {
     struct llm_request *request;
@@ -61,10 +9,14 @@ struct narrowing {
     struct llm_notes *notes;
 };
 
-static void note(const struct narrowing *n, enum param param)
+static const char *name_of(const struct narrowing *n, enum llm_field field)
 {
-    const char *name = param_names[param][n->request->source];
-    llm_note_dropped(n->notes, "%s", name != NULL ? name : param_names[param][DIALECT_OPENAI_CHAT]);
+    return llm_field_name(n->request, field);
+}
+
+static void note(const struct narrowing *n, enum llm_field field)
+{
+    llm_note_dropped(n->notes, "%s", name_of(n, field));
 }
 
 /* --- blocks --- */
@@ -125,15 +77,14 @@ static void narrow_blocks(const struct narrowing *n, struct llm_block **link, co
 
 static void narrow_messages(const struct narrowing *n)
 {
-    enum dialect_id source = n->request->source;
     struct llm_message **link = &n->request->messages;
     n->request->last_message = NULL;
     for (unsigned i = 0; *link != NULL; i++) {
         struct llm_message *message = *link;
         bool had_any = message->blocks != NULL;
         char place[96];
-        snprintf(place, sizeof(place), "%s[%u].%s", spellings[source].messages, i,
-                 spellings[source].blocks);
+        snprintf(place, sizeof(place), "%s[%u].%s", name_of(n, FIELD_MESSAGES), i,
+                 name_of(n, FIELD_CONTENT));
         narrow_blocks(n, &message->blocks, place);
         if (had_any && message->blocks == NULL) {
             *link = message->next;
@@ -158,7 +109,7 @@ static void narrow_prefill(const struct narrowing *n)
     for (; *link != last; link = &(*link)->next, index++)
         request->last_message = *link;
     *link = NULL;
-    llm_note_dropped(n->notes, "%s[%u]", spellings[request->source].messages, index);
+    llm_note_dropped(n->notes, "%s[%u]", name_of(n, FIELD_MESSAGES), index);
 }
 
 /* --- tools --- */
@@ -183,7 +134,7 @@ static void narrow_choice(const struct narrowing *n)
                     !has_tool(request, request->tool_choice_name)) ||
                    (choice == TOOL_CHOICE_REQUIRED && request->tools == NULL);
     if (is_lost)
-        note(n, PARAM_TOOL_CHOICE);
+        note(n, FIELD_TOOL_CHOICE);
     if (is_lost || request->tools == NULL) {
         request->tool_choice = TOOL_CHOICE_UNSET;
         request->tool_choice_name = TEXT_NONE;
@@ -203,7 +154,7 @@ static void narrow_tools(const struct narrowing *n)
     struct llm_request *request = n->request;
     bool has_lost = false;
     if (request->tools != NULL && n->traits->takes_tools == TRI_NO) {
-        llm_note_dropped(n->notes, "tools");
+        note(n, FIELD_TOOLS);
         request->tools = request->last_tool = NULL;
         has_lost = true;
     }
@@ -215,7 +166,7 @@ static void narrow_tools(const struct narrowing *n)
             link = &tool->next;
             continue;
         }
-        llm_note_dropped(n->notes, "tools[%u]", i);
+        llm_note_dropped(n->notes, "%s[%u]", name_of(n, FIELD_TOOLS), i);
         *link = tool->next;
         has_lost = true;
     }
@@ -225,11 +176,11 @@ static void narrow_tools(const struct narrowing *n)
 
 /* --- parameters --- */
 
-static void drop_number(const struct narrowing *n, struct str *number, enum param param)
+static void drop_number(const struct narrowing *n, struct str *number, enum llm_field field)
 {
     if (number->len == 0)
         return;
-    note(n, param);
+    note(n, field);
     *number = STR_EMPTY;
 }
 
@@ -241,21 +192,21 @@ static void narrow_params(const struct narrowing *n)
     if (llm_number(request->n, &many) && many <= 1 && !has_n)
         request->n = STR_EMPTY;
     if (!has_n || n->traits->takes_many_choices == TRI_NO)
-        drop_number(n, &request->n, PARAM_N);
+        drop_number(n, &request->n, FIELD_N);
     if (n->traits->takes_sampling == TRI_NO) {
-        drop_number(n, &request->temperature, PARAM_TEMPERATURE);
-        drop_number(n, &request->top_p, PARAM_TOP_P);
-        drop_number(n, &request->top_k, PARAM_TOP_K);
+        drop_number(n, &request->temperature, FIELD_TEMPERATURE);
+        drop_number(n, &request->top_p, FIELD_TOP_P);
+        drop_number(n, &request->top_k, FIELD_TOP_K);
     }
     if (n->traits->takes_logprobs == TRI_NO) {
         if (request->logprobs == TRI_YES)
-            note(n, PARAM_LOGPROBS);
+            note(n, FIELD_LOGPROBS);
         request->logprobs = TRI_UNSET;
-        drop_number(n, &request->top_logprobs, PARAM_TOP_LOGPROBS);
+        drop_number(n, &request->top_logprobs, FIELD_TOP_LOGPROBS);
     }
     if (n->traits->thinking == THINKING_NONE) {
         if (request->reasoning.mode != REASONING_UNSET && request->reasoning.mode != REASONING_OFF)
-            note(n, PARAM_REASONING);
+            note(n, FIELD_REASONING);
         request->reasoning = (struct llm_reasoning){.mode = REASONING_UNSET};
     }
 }
@@ -268,7 +219,7 @@ static void narrow_user(const struct narrowing *n)
                       (str_starts(str_trim(user), STR("{")) && str_find(user, STR("account")) >= 0);
     if (n->request->source != DIALECT_ANTHROPIC || n->dialect == DIALECT_ANTHROPIC || !is_account)
         return;
-    llm_note_dropped(n->notes, "metadata.user_id");
+    note(n, FIELD_USER);
     n->request->user = TEXT_NONE;
 }
 
@@ -276,7 +227,7 @@ void llm_request_narrow(struct llm_request *request, enum dialect_id dialect,
                         const struct llm_target *target, struct llm_notes *notes)
 {
     struct narrowing n = {request, dialect, target->traits, notes};
-    narrow_blocks(&n, &request->system, spellings[request->source].system);
+    narrow_blocks(&n, &request->system, name_of(&n, FIELD_SYSTEM));
     narrow_messages(&n);
     narrow_prefill(&n);
     narrow_tools(&n);
@@ -317,6 +268,6 @@ void llm_request_settle_thinking(struct llm_request *request, enum dialect_id di
     if (!is_claude || mode == REASONING_UNSET || mode == REASONING_OFF ||
         target->traits->thinking == THINKING_ADAPTIVE || !goes_on_without_thinking(request))
         return;
-    note(&n, PARAM_REASONING);
+    note(&n, FIELD_REASONING);
     request->reasoning = (struct llm_reasoning){.mode = REASONING_UNSET};
 }

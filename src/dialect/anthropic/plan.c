@@ -1,5 +1,5 @@
 #include "dialect/anthropic/codec.h"
-#include "dialect/bedrock/request.h"
+#include "dialect/field.h"
 #include "dialect/reasoning.h"
 
 enum {
@@ -8,10 +8,9 @@ enum {
     MAX_TOKENS_DEFAULT = 4096,
 };
 
-static void drop(const struct llm_request *request, struct llm_notes *notes,
-                 enum bedrock_field field)
+static void drop(const struct llm_request *request, struct llm_notes *notes, enum llm_field field)
 {
-    llm_note_dropped(notes, "%s", bedrock_field_name(request, field));
+    llm_note_dropped(notes, "%s", llm_field_name(request, field));
 }
 
 /* How Claude calls an effort; NULL when none is told. */
@@ -103,10 +102,9 @@ static void plan_thinking(const struct llm_request *request, const struct llm_ta
 }
 
 static struct str unless_refused(const struct llm_request *request, const struct llm_target *target,
-                                 struct llm_notes *notes, struct str number,
-                                 enum bedrock_field field)
+                                 struct llm_notes *notes, struct str number, enum llm_field field)
 {
-    const char *name = bedrock_field_name(request, field);
+    const char *name = llm_field_name(request, field);
     return number.len > 0 && llm_target_refuses(target, notes, name) ? STR_EMPTY : number;
 }
 

@@ -1,6 +1,6 @@
 #include "base/err.h"
 #include "dialect/anthropic/codec.h"
-#include "dialect/bedrock/request.h"
+#include "dialect/field.h"
 
 enum { ID_MAX = 64, PATH_BYTES = 96 };
 
@@ -15,9 +15,9 @@ struct preparing {
     bool no_memory;
 };
 
-static const char *name_of(const struct preparing *p, enum bedrock_field field)
+static const char *name_of(const struct preparing *p, enum llm_field field)
 {
-    return bedrock_field_name(p->request, field);
+    return llm_field_name(p->request, field);
 }
 
 /* --- ids of calls --- */

@@ -1,7 +1,7 @@
 #include "base/err.h"
 #include "dialect/anthropic/codec.h"
 #include "dialect/anthropic/count.h"
-#include "dialect/bedrock/request.h"
+#include "dialect/field.h"
 
 #define OPENAI ((1u << DIALECT_OPENAI_CHAT) | (1u << DIALECT_OPENAI_RESPONSES))
 #define OWN (1u << DIALECT_ANTHROPIC)
@@ -17,9 +17,9 @@ struct writing {
     bool is_count; /* for count_tokens */
 };
 
-static void drop(struct writing *w, enum bedrock_field field)
+static void drop(struct writing *w, enum llm_field field)
 {
-    llm_note_dropped(w->notes, "%s", bedrock_field_name(w->request, field));
+    llm_note_dropped(w->notes, "%s", llm_field_name(w->request, field));
 }
 
 /* Extras of the own dialect named `prefix` and one more word, as members of the open object. */
@@ -129,8 +129,7 @@ static bool write_tools(struct writing *w)
     buf_add_char(w->out, '[');
     for (const struct llm_tool *t = w->request->tools; t != NULL; t = t->next, index++) {
         if (t->kind == TOOL_BUILTIN && t->maker != DIALECT_ANTHROPIC) {
-            llm_note_dropped(w->notes, "%s[%u]", bedrock_field_name(w->request, FIELD_TOOLS),
-                             index);
+            llm_note_dropped(w->notes, "%s[%u]", llm_field_name(w->request, FIELD_TOOLS), index);
             continue;
         }
         if (!is_allowed(w, t))
@@ -338,7 +337,7 @@ static void note_missing(struct writing *w)
     struct llm_request *r = w->request;
     const struct {
         struct str value;
-        enum bedrock_field field;
+        enum llm_field field;
     } fields[] = {
         {r->frequency_penalty, FIELD_FREQUENCY_PENALTY},
         {r->presence_penalty, FIELD_PRESENCE_PENALTY},
@@ -411,7 +410,7 @@ static int write_body(struct writing *w)
         return err_set(ERR_INVALID, FAULT_CLIENT,
                        "'%s': this model cannot be held to a JSON schema; leave it out or ask "
                        "another model",
-                       bedrock_field_name(request, FIELD_FORMAT));
+                       llm_field_name(request, FIELD_FORMAT));
     /* Nothing is answered: no limit is owed, and none rules out a budget. */
     if (w->is_count && request->max_tokens.len == 0)
         request->max_tokens = STR("4294967295");

@@ -46,10 +46,9 @@ static enum family family_of(const struct llm_target *target)
     }
 }
 
-static void drop(const struct llm_request *request, struct llm_notes *notes,
-                 enum bedrock_field field)
+static void drop(const struct llm_request *request, struct llm_notes *notes, enum llm_field field)
 {
-    llm_note_dropped(notes, "%s", bedrock_field_name(request, field));
+    llm_note_dropped(notes, "%s", llm_field_name(request, field));
 }
 
 /* --- reasoning --- */
@@ -183,10 +182,9 @@ static void plan_reasoning(const struct llm_request *request, const struct llm_t
 }
 
 static struct str unless_refused(const struct llm_request *request, const struct llm_target *target,
-                                 struct llm_notes *notes, struct str number,
-                                 enum bedrock_field field)
+                                 struct llm_notes *notes, struct str number, enum llm_field field)
 {
-    const char *name = bedrock_field_name(request, field);
+    const char *name = llm_field_name(request, field);
     return number.len > 0 && llm_target_refuses(target, notes, name) ? STR_EMPTY : number;
 }
 

@@ -182,7 +182,7 @@ static bool prepare_block(struct preparing *p, struct llm_block *block, const ch
 static void prune(struct preparing *p, struct llm_block **link, const char *path)
 {
     struct llm_block *before = NULL;
-    const char *content = bedrock_field_name(p->request, FIELD_CONTENT);
+    const char *content = llm_field_name(p->request, FIELD_CONTENT);
     for (unsigned index = 0; *link != NULL; index++) {
         struct llm_block *block = *link;
         char inner[PATH_BYTES];
@@ -203,7 +203,7 @@ static void prune(struct preparing *p, struct llm_block **link, const char *path
 static void prune_messages(struct preparing *p)
 {
     struct llm_message **link = &p->request->messages;
-    const char *messages = bedrock_field_name(p->request, FIELD_MESSAGES);
+    const char *messages = llm_field_name(p->request, FIELD_MESSAGES);
     bool has_others = false;
     for (unsigned index = 0; *link != NULL; index++) {
         struct llm_message *message = *link;
@@ -237,8 +237,7 @@ static void prune_system(struct preparing *p)
             continue;
         }
         if (block->kind != BLOCK_TEXT)
-            llm_note_dropped(p->notes, "%s[%u]", bedrock_field_name(p->request, FIELD_SYSTEM),
-                             index);
+            llm_note_dropped(p->notes, "%s[%u]", llm_field_name(p->request, FIELD_SYSTEM), index);
         if (before != NULL && before->cache == CACHE_NONE)
             before->cache = block->cache;
         *link = block->next;

@@ -11,6 +11,7 @@
 #define WEIR_DIALECT_BEDROCK_REQUEST_H
 
 #include "dialect/bedrock/member.h"
+#include "dialect/field.h"
 #include "dialect/target.h"
 
 int bedrock_request_read(struct str body, struct arena *arena, struct llm_request *request);
@@ -48,36 +49,5 @@ void bedrock_write_extras(struct buf *out, struct llm_request *request, const ch
  * notice; ids are those that it takes; roles alternate and begin with the user.
  */
 int bedrock_prepare(struct llm_request *request, struct arena *arena, struct llm_notes *notes);
-
-/* How the source of the request spells what is to be noted. */
-enum bedrock_field {
-    FIELD_MAX_TOKENS,
-    FIELD_TEMPERATURE,
-    FIELD_TOP_P,
-    FIELD_TOP_K,
-    FIELD_STOP,
-    FIELD_FREQUENCY_PENALTY,
-    FIELD_PRESENCE_PENALTY,
-    FIELD_SEED,
-    FIELD_N,
-    FIELD_LOGPROBS,
-    FIELD_TOP_LOGPROBS,
-    FIELD_LOGIT_BIAS,
-    FIELD_USER,
-    FIELD_METADATA,
-    FIELD_SERVICE_TIER,
-    FIELD_MODALITIES,
-    FIELD_AUDIO,
-    FIELD_FORMAT,
-    FIELD_REASONING,
-    FIELD_TOOLS,
-    FIELD_TOOL_CHOICE,
-    FIELD_PARALLEL_TOOLS,
-    FIELD_MESSAGES,
-    FIELD_CONTENT,
-    FIELD_SYSTEM,
-    FIELD_COUNT
-};
-const char *bedrock_field_name(const struct llm_request *request, enum bedrock_field field);
 
 #endif

@@ -2,10 +2,9 @@
 #include "dialect/bedrock/request.h"
 #include "dialect/bedrock/write.h"
 
-static void drop(const struct llm_request *request, struct llm_notes *notes,
-                 enum bedrock_field field)
+static void drop(const struct llm_request *request, struct llm_notes *notes, enum llm_field field)
 {
-    llm_note_dropped(notes, "%s", bedrock_field_name(request, field));
+    llm_note_dropped(notes, "%s", llm_field_name(request, field));
 }
 
 static void write_messages(struct buf *out, struct arena *arena, const struct llm_request *request)
@@ -158,7 +157,7 @@ static void write_metadata(struct buf *out, struct llm_request *request, struct 
 
 /* Numbers whose default says nothing are not missed. */
 static void note_number(const struct llm_request *request, struct llm_notes *notes,
-                        struct str number, double nothing, enum bedrock_field field)
+                        struct str number, double nothing, enum llm_field field)
 {
     double n;
     if (number.len > 0 && (!llm_number(number, &n) || n != nothing))

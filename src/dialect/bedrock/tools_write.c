@@ -46,7 +46,7 @@ static unsigned write_list(struct buf *out, const struct llm_request *request,
     unsigned count = 0, index = 0;
     for (const struct llm_tool *tool = request->tools; tool != NULL; tool = tool->next, index++) {
         if (tool->kind == TOOL_BUILTIN && tool->maker != DIALECT_BEDROCK) {
-            llm_note_dropped(notes, "%s[%u]", bedrock_field_name(request, FIELD_TOOLS), index);
+            llm_note_dropped(notes, "%s[%u]", llm_field_name(request, FIELD_TOOLS), index);
             continue;
         }
         if (!is_allowed(request, tool))
@@ -136,7 +136,7 @@ static void write_choice(struct buf *out, const struct llm_request *request,
         BUF_LIT(out, "}}");
         break;
     case TOOL_CHOICE_NONE:
-        llm_note_dropped(notes, "%s", bedrock_field_name(request, FIELD_TOOL_CHOICE));
+        llm_note_dropped(notes, "%s", llm_field_name(request, FIELD_TOOL_CHOICE));
         break;
     }
 }
@@ -145,7 +145,7 @@ void bedrock_write_tools(struct buf *out, struct llm_request *request, struct ll
 {
     bool has_history = has_tool_blocks(request);
     if (request->parallel_tools == TRI_NO)
-        llm_note_dropped(notes, "%s", bedrock_field_name(request, FIELD_PARALLEL_TOOLS));
+        llm_note_dropped(notes, "%s", llm_field_name(request, FIELD_PARALLEL_TOOLS));
     /* No tools are the way to say that none is to be called. */
     if (request->tool_choice == TOOL_CHOICE_NONE && !has_history)
         return;

@@ -1,5 +1,5 @@
 #include "dialect/base64.h"
-#include "dialect/bedrock/request.h"
+#include "dialect/field.h"
 #include "dialect/gemini/content.h"
 
 /* What tells Gemini 3 that a call of the history was made by another model. */
@@ -96,10 +96,10 @@ static void note_list(struct gemini_writer *w, const struct llm_block *blocks, c
 
 void gemini_note_blocks(struct gemini_writer *writer)
 {
-    const char *messages = bedrock_field_name(writer->request, FIELD_MESSAGES);
-    const char *content = bedrock_field_name(writer->request, FIELD_CONTENT);
+    const char *messages = llm_field_name(writer->request, FIELD_MESSAGES);
+    const char *content = llm_field_name(writer->request, FIELD_CONTENT);
     unsigned i = 0;
-    note_list(writer, writer->request->system, bedrock_field_name(writer->request, FIELD_SYSTEM));
+    note_list(writer, writer->request->system, llm_field_name(writer->request, FIELD_SYSTEM));
     for (const struct llm_message *m = writer->request->messages; m != NULL; m = m->next, i++) {
         char place[96];
         snprintf(place, sizeof(place), "%s[%u].%s", messages, i, content);

@@ -1,5 +1,5 @@
 #include "base/err.h"
-#include "dialect/bedrock/request.h"
+#include "dialect/field.h"
 #include "dialect/gemini/content.h"
 #include "dialect/gemini/request.h"
 #include "dialect/reasoning.h"
@@ -66,9 +66,9 @@ static void close_object(struct writing *g, size_t start)
         BUF_LIT(out, "}");
 }
 
-static void drop(struct writing *g, enum bedrock_field field)
+static void drop(struct writing *g, enum llm_field field)
 {
-    llm_note_dropped(g->w.notes, "%s", bedrock_field_name(g->w.request, field));
+    llm_note_dropped(g->w.notes, "%s", llm_field_name(g->w.request, field));
 }
 
 /* Extras of the own dialect named `prefix` and one more word, as members of the open object. */
@@ -132,7 +132,7 @@ static void write_function(struct writing *g, const struct llm_tool *tool)
     add_raw(g, "parametersJsonSchema", tool->schema);
     BUF_LIT(g->w.out, "}");
     if (tool->strict == TRI_YES)
-        llm_note_dropped(g->w.notes, "%s[].strict", bedrock_field_name(g->w.request, FIELD_TOOLS));
+        llm_note_dropped(g->w.notes, "%s[].strict", llm_field_name(g->w.request, FIELD_TOOLS));
 }
 
 static void write_tools(struct writing *g)
@@ -160,7 +160,7 @@ static void write_tools(struct writing *g)
             comma(out);
             buf_add_str(out, t->raw);
         } else {
-            llm_note_dropped(g->w.notes, "%s[%u]", bedrock_field_name(g->w.request, FIELD_TOOLS),
+            llm_note_dropped(g->w.notes, "%s[%u]", llm_field_name(g->w.request, FIELD_TOOLS),
                              index);
         }
     }
@@ -307,8 +307,7 @@ static void write_stop(struct writing *g)
     BUF_LIT(g->w.out, "[");
     for (const struct llm_name *n = g->w.request->stop; n != NULL; n = n->next, count++) {
         if (count >= STOP_MAX && !g->is_own) {
-            llm_note_dropped(g->w.notes, "%s[%u]", bedrock_field_name(g->w.request, FIELD_STOP),
-                             count);
+            llm_note_dropped(g->w.notes, "%s[%u]", llm_field_name(g->w.request, FIELD_STOP), count);
             continue;
         }
         comma(g->w.out);
@@ -444,7 +443,7 @@ static void prune_messages(struct writing *g)
 /* Where instructions stood between messages, their place is lost. */
 static void hoist_system(struct writing *g)
 {
-    const char *messages = bedrock_field_name(g->w.request, FIELD_MESSAGES);
+    const char *messages = llm_field_name(g->w.request, FIELD_MESSAGES);
     bool has_others = false;
     unsigned i = 0;
     for (const struct llm_message *m = g->w.request->messages; m != NULL; m = m->next, i++) {
@@ -522,7 +521,7 @@ int gemini_write_request(struct llm_request *request, const struct llm_target *t
         return err_set(ERR_INVALID, FAULT_CLIENT,
                        "'%s': this model cannot be held to a JSON schema; leave it out or ask "
                        "another model",
-                       bedrock_field_name(request, FIELD_FORMAT));
+                       llm_field_name(request, FIELD_FORMAT));
     BUF_LIT(out, "{");
     int error = gemini_write_members(request, target, arena, notes, false, out);
     BUF_LIT(out, "}");

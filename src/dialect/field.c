@@ -1,4 +1,4 @@
-#include "dialect/bedrock/request.h"
+#include "dialect/field.h"
 
 /* Where a dialect has no such field, the first column's name stands. */
 static const char *const names[FIELD_COUNT][DIALECT_COUNT] = {
@@ -8,7 +8,8 @@ static const char *const names[FIELD_COUNT][DIALECT_COUNT] = {
     [FIELD_TEMPERATURE] = {"temperature", NULL, "generationConfig.temperature",
                            "inferenceConfig.temperature", NULL, NULL},
     [FIELD_TOP_P] = {"top_p", NULL, "generationConfig.topP", "inferenceConfig.topP", "p", NULL},
-    [FIELD_TOP_K] = {"top_k", NULL, "generationConfig.topK", NULL, "k", NULL},
+    [FIELD_TOP_K] = {"top_k", NULL, "generationConfig.topK", "additionalModelRequestFields.top_k",
+                     "k", NULL},
     [FIELD_STOP] = {"stop", "stop_sequences", "generationConfig.stopSequences",
                     "inferenceConfig.stopSequences", "stop_sequences", NULL},
     [FIELD_FREQUENCY_PENALTY] = {"frequency_penalty", NULL, "generationConfig.frequencyPenalty",
@@ -40,7 +41,7 @@ static const char *const names[FIELD_COUNT][DIALECT_COUNT] = {
     [FIELD_SYSTEM] = {"system", NULL, "systemInstruction.parts", NULL, NULL, "instructions"},
 };
 
-const char *bedrock_field_name(const struct llm_request *request, enum bedrock_field field)
+const char *llm_field_name(const struct llm_request *request, enum llm_field field)
 {
     const char *name = names[field][request->source];
     return name != NULL ? name : names[field][DIALECT_OPENAI_CHAT];
