@@ -87,7 +87,7 @@ YIELDS int exchange_scan(struct exchange *ex)
 }
 
 /* Names the providers that could have been meant, for the error. */
-static struct str list_candidates(struct exchange *ex, const struct plan *plan)
+static struct str list_candidates(struct exchange *ex, const struct plan_resolution *plan)
 {
     struct str list = STR_EMPTY;
     for (unsigned i = 0; i < plan->candidate_count; i++) {
@@ -115,8 +115,8 @@ YIELDS static int check_may_use(struct exchange *ex)
 
 YIELDS int exchange_plan(struct exchange *ex)
 {
-    struct plan plan;
-    plan_make(&ex->ts->shared->world, ex->asked, &plan);
+    struct plan_resolution plan;
+    plan_name(&ex->ts->shared->world, ex->asked, &plan);
     if (plan.verdict == PLAN_AMBIGUOUS) {
         refuse(ex, REFUSE_MODEL_AMBIGUOUS, STR("model"),
                "Several providers offer the model `%.*s`; ask for one of: %.*s.",

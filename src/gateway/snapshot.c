@@ -65,15 +65,18 @@ static bool build_world(struct snapshot *s)
     }
     for (unsigned i = 0; i < set->alias_count; i++)
         aliases[i] = (struct plan_alias){set->aliases[i].name, set->aliases[i].target};
-    s->world = (struct plan_world){providers, set->provider_count, aliases, set->alias_count};
+    s->world = (struct plan_world){.providers = providers,
+                                   .provider_count = set->provider_count,
+                                   .aliases = aliases,
+                                   .alias_count = set->alias_count};
     return true;
 }
 
 static int check_aliases(const struct snapshot *s)
 {
     for (unsigned i = 0; i < s->world.alias_count; i++) {
-        struct plan plan;
-        plan_make(&s->world, s->world.aliases[i].name, &plan);
+        struct plan_resolution plan;
+        plan_name(&s->world, s->world.aliases[i].name, &plan);
         if (plan.verdict != PLAN_OK)
             return err_set(ERR_INVALID, FAULT_GATEWAY,
                            "models: '%.*s' leads to '%.*s', whose provider is not configured; "

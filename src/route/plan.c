@@ -10,7 +10,8 @@ static bool offers(const struct plan_provider *provider, struct str model)
 }
 
 /* "provider/model" with a provider of this world; the model may hold more slashes. */
-static bool plan_by_prefix(const struct plan_world *world, struct str asked, struct plan *plan)
+static bool plan_by_prefix(const struct plan_world *world, struct str asked,
+                           struct plan_resolution *plan)
 {
     struct str model = asked;
     struct str name;
@@ -27,7 +28,8 @@ static bool plan_by_prefix(const struct plan_world *world, struct str asked, str
     return false;
 }
 
-static bool plan_by_alias(const struct plan_world *world, struct str asked, struct plan *plan)
+static bool plan_by_alias(const struct plan_world *world, struct str asked,
+                          struct plan_resolution *plan)
 {
     for (unsigned i = 0; i < world->alias_count; i++) {
         if (!str_eq(world->aliases[i].name, asked))
@@ -40,7 +42,7 @@ static bool plan_by_alias(const struct plan_world *world, struct str asked, stru
     return false;
 }
 
-static void add_candidate(struct plan *plan, unsigned provider)
+static void add_candidate(struct plan_resolution *plan, unsigned provider)
 {
     if (plan->candidate_count < PLAN_CANDIDATES_MAX)
         plan->candidates[plan->candidate_count] = provider;
@@ -52,7 +54,8 @@ static void add_candidate(struct plan *plan, unsigned provider)
  * provider, it is that one: a gateway in front of a single provider knows where to send what it
  * does not know by name.
  */
-static void plan_by_model(const struct plan_world *world, struct str asked, struct plan *plan)
+static void plan_by_model(const struct plan_world *world, struct str asked,
+                          struct plan_resolution *plan)
 {
     unsigned real = 0;
     unsigned last_real = 0;
@@ -76,9 +79,9 @@ static void plan_by_model(const struct plan_world *world, struct str asked, stru
     }
 }
 
-void plan_make(const struct plan_world *world, struct str asked, struct plan *plan)
+void plan_name(const struct plan_world *world, struct str asked, struct plan_resolution *plan)
 {
-    *plan = (struct plan){.verdict = PLAN_NO_SUCH_MODEL};
+    *plan = (struct plan_resolution){.verdict = PLAN_NO_SUCH_MODEL};
     if (asked.len == 0)
         return;
     if (!plan_by_alias(world, asked, plan) && !plan_by_prefix(world, asked, plan))

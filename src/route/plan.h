@@ -45,13 +45,13 @@ struct plan_target {
     struct str route;  /* the alias, when one was asked for; else empty */
 };
 
-struct plan {
+struct plan_resolution {
     enum plan_verdict verdict;
     struct plan_target target;
     unsigned candidates[PLAN_CANDIDATES_MAX];
     unsigned candidate_count;
 };
 
-void plan_make(const struct plan_world *world, struct str asked, struct plan *plan);
+void plan_name(const struct plan_world *world, struct str asked, struct plan_resolution *plan);
 
 #endif

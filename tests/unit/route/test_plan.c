@@ -20,13 +20,14 @@ static const struct plan_alias aliases[] = {
     {STR_INIT("team/fast"), STR_INIT("openrouter/meta/llama")},
     {STR_INIT("lost"), STR_INIT("nowhere/x")},
 };
-static const struct plan_world world = {providers, 4, aliases, 3};
+static const struct plan_world world = {
+    .providers = providers, .provider_count = 4, .aliases = aliases, .alias_count = 3};
 
 static void expect(const char *asked, enum plan_verdict verdict, unsigned provider,
                    const char *model, const char *route)
 {
-    struct plan plan;
-    plan_make(&world, str_c(asked), &plan);
+    struct plan_resolution plan;
+    plan_name(&world, str_c(asked), &plan);
     assert_int_equal(plan.verdict, verdict);
     if (verdict != PLAN_OK)
         return;
@@ -71,8 +72,8 @@ static void test_a_bare_model_goes_to_the_one_that_offers_it(void **state)
 static void test_an_ambiguous_model_names_its_candidates(void **state)
 {
     (void)state;
-    struct plan plan;
-    plan_make(&world, STR("gpt-4o"), &plan);
+    struct plan_resolution plan;
+    plan_name(&world, STR("gpt-4o"), &plan);
     assert_int_equal(plan.verdict, PLAN_AMBIGUOUS);
     assert_int_equal(plan.candidate_count, 2);
     assert_int_equal(plan.candidates[0], 0);
@@ -84,12 +85,12 @@ static void test_the_only_real_provider_gets_what_nobody_lists(void **state)
     (void)state;
     const struct plan_provider few[] = {providers[2], providers[3]};
     const struct plan_world small = {few, 2, NULL, 0};
-    struct plan plan;
-    plan_make(&small, STR("some-model"), &plan);
+    struct plan_resolution plan;
+    plan_name(&small, STR("some-model"), &plan);
     assert_int_equal(plan.verdict, PLAN_OK);
     assert_int_equal(plan.target.provider, 0);
     const struct plan_world only_sim = {&few[1], 1, NULL, 0};
-    plan_make(&only_sim, STR("some-model"), &plan);
+    plan_name(&only_sim, STR("some-model"), &plan);
     assert_int_equal(plan.verdict, PLAN_NO_SUCH_MODEL);
 }
 
