@@ -306,3 +306,17 @@ size_t str_put_u64(char *out, uint64_t v)
         out[i] = rev[n - 1 - i];
     return n;
 }
+
+size_t str_put_billionths(char *out, uint64_t v)
+{
+    const uint64_t whole = 1000000000;
+    size_t len = str_put_u64(out, v / whole);
+    uint64_t rest = v % whole;
+    if (rest > 0)
+        out[len++] = '.';
+    for (uint64_t unit = whole / 10; rest > 0; unit /= 10) {
+        out[len++] = (char)('0' + rest / unit);
+        rest %= unit;
+    }
+    return len;
+}

@@ -131,6 +131,11 @@ const char *str_nearest(struct str word, const char *const *candidates);
 /* Writes an unsigned decimal and returns its length; `out` has room for 20 bytes. */
 size_t str_put_u64(char *out, uint64_t v);
 
+enum { STR_BILLIONTHS_BYTES = 21 };
+/* Writes v / 10^9 as a decimal number without needless zeros ("0.00125", "3") and returns its
+ * length; `out` has room for STR_BILLIONTHS_BYTES. */
+size_t str_put_billionths(char *out, uint64_t v);
+
 /* What must not be used: all of these cut or overrun without saying so.
  * Under clang glibc's checked forms of two of them are macros, which cannot be poisoned. */
 #undef sprintf

@@ -33,33 +33,31 @@ struct price_rates {
     int64_t nano_usd[PRICE_CLASS_COUNT]; /* a million tokens; PRICE_NOT_TOLD */
 };
 
-/* Rates of requests with more than `above` tokens of input, cached ones included. What a tier does
- * not tell is as in the tiers below it. */
+/* Rates of requests with more than `above` tokens of input, cached ones included; they hold for all
+ * of the request. What a tier does not tell is as in the tiers below it. */
 struct price_tier {
-    uint64_t above;
     struct price_rates rates;
+    uint64_t above;
 };
 
 struct price {
-    struct str provider; /* glob: the provider's name, or the catalogue row it started from */
-    struct str model;    /* glob: the id as the provider writes it, or its plain form */
     struct price_rates rates;
     struct price_tier *tiers; /* sorted by `above` */
     unsigned tier_count;
-    struct str source;     /* where it was read; for people */
+    struct str provider;  /* glob: the provider's name, or the catalogue row it started from */
+    struct str location;  /* glob: its location of Google Cloud or region of AWS; empty = any */
+    struct str model;     /* glob: the id as the provider writes it, or its plain form */
+    int64_t from_wall_ns; /* holds from then on; 0 = always */
+    /* For people. */
     int64_t as_of_wall_ns; /* when it was read; 0 = not told */
+    struct str source;     /* where */
 };
 
 /* A nano-dollar is 1e-9 USD. "2.5", "0", "1200.000000001": no sign, no exponent, at most nine
  * decimals and a million dollars. False, and *nano_usd untouched, for everything else. */
 bool price_parse_usd(struct str text, int64_t *nano_usd);
 
-enum { PRICE_USD_TEXT_BYTES = 24 };
-/* The amount (>= 0) as a decimal number without needless zeros: "0.00123". Returns its length;
- * writes no NUL. */
-size_t price_write_usd(int64_t nano_usd, char out[PRICE_USD_TEXT_BYTES]);
-
-/* The prices built in, as YAML: a list of rows with the keys of the config's `prices`. */
+/* The prices built in, as YAML: what a config with `prices` alone would say. */
 struct str price_yaml(void);
 
 /*
@@ -70,8 +68,9 @@ int price_attach(struct provider *provider, const struct price *rows, unsigned c
                  struct arena *arena);
 
 /*
- * The price of a model by its id as the provider writes it: the first row that fits the id, its
- * plain form (provider_plain_id), or that without its date and version. NULL: unpriced.
+ * The price of a model by its id as the provider writes it: the first row in force that fits the
+ * id, its plain form (provider_plain_id), or one of the two without date and version. NULL:
+ * unpriced.
  */
 const struct price *price_find(const struct provider *provider, struct str model);
 

@@ -97,9 +97,12 @@ struct provider_key {
     uint32_t weight;    /* 0 .. 1000; 0 takes nothing but failures of others */
 };
 
+struct price;
+
 struct provider {
-    struct str name;  /* key in the config: [a-z0-9._-]+ */
-    struct str title; /* for people */
+    struct str name;      /* key in the config: [a-z0-9._-]+ */
+    struct str catalogue; /* row of the catalogue that it started from; empty = none */
+    struct str title;     /* for people */
     enum dialect_id dialect;
     enum llm_variant variant;
     struct str base_url;               /* http(s)://host[:port][/path], no trailing slash */
@@ -121,6 +124,8 @@ struct provider {
     struct llm_quirks llm_quirks;       /* what the dialect's writers have to know */
     struct provider_traits_row *traits; /* the row's own, before those that are built in */
     unsigned trait_count;
+    const struct price **prices; /* price.h: first those that the operator wrote */
+    unsigned price_count;
     struct str docs_url;
     /* Transport. */
     bool is_simulated; /* served in this process */
@@ -147,6 +152,11 @@ int provider_fill_places(struct provider *provider, struct arena *arena,
 
 /* Completes the row's own traits with those that are built in. 0 or -ERR_NOMEM. */
 int provider_merge_traits(struct provider *provider, struct arena *arena);
+
+enum { PROVIDER_PLAIN_ID_BYTES = 256 };
+/* The model's id without region, vendor and publisher, in small letters and with "-" for "."; dates
+ * and versions stay. Cut at PROVIDER_PLAIN_ID_BYTES. Points into `out`. */
+struct str provider_plain_id(struct str model, char out[PROVIDER_PLAIN_ID_BYTES]);
 
 /*
  * What is known of a model, by its id as the provider writes it: with regions, vendors and dates

@@ -4,7 +4,7 @@
 /*
  * What model families can do, by the vendors' model pages. The first row whose pattern fits counts,
  * so what is narrow stands before what is wide. Patterns are compared with an id in its plain form
- * (traits_plain_id): no region, no vendor, no publisher, small letters, "-" for ".".
+ * (provider_plain_id): no region, no vendor, no publisher, small letters, "-" for ".".
  * Zero is "not known": then a request goes out as its dialect usually says it.
  */
 
@@ -270,8 +270,6 @@ static const struct provider_traits_row known[] = {
     ROW("*-vision*", .takes_images = YES),
 };
 
-enum { PLAIN_ID_MAX = 256 };
-
 /* "us.", "anthropic.", "us-gov.": a word before a dot that has no digit. A version ("gpt-4.1") has
  * one; AI21 is the vendor that has one too. */
 static bool is_label(struct str head)
@@ -283,14 +281,14 @@ static bool is_label(struct str head)
     return head.len > 0;
 }
 
-static struct str plain_id(struct str model, char out[PLAIN_ID_MAX])
+struct str provider_plain_id(struct str model, char out[PROVIDER_PLAIN_ID_BYTES])
 {
     ptrdiff_t slash = str_rindex(model, '/');
     ptrdiff_t dot;
     model = str_skip(model, (size_t)(slash + 1));
     while ((dot = str_index(model, '.')) > 0 && is_label(str_head(model, (size_t)dot)))
         model = str_skip(model, (size_t)dot + 1);
-    size_t len = MIN(model.len, (size_t)PLAIN_ID_MAX);
+    size_t len = MIN(model.len, (size_t)PROVIDER_PLAIN_ID_BYTES);
     for (size_t i = 0; i < len; i++) {
         char c = model.ptr[i];
         out[i] = c == '.' ? '-' : c >= 'A' && c <= 'Z' ? (char)(c | 32) : c;
@@ -344,8 +342,8 @@ int provider_merge_traits(struct provider *provider, struct arena *arena)
 const struct llm_traits *provider_traits(const struct provider *provider, struct str model)
 {
     static const struct llm_traits nothing;
-    char buffer[PLAIN_ID_MAX];
-    struct str plain = plain_id(model, buffer);
+    char buffer[PROVIDER_PLAIN_ID_BYTES];
+    struct str plain = provider_plain_id(model, buffer);
     for (unsigned i = 0; i < provider->trait_count; i++) {
         const struct provider_traits_row *row = &provider->traits[i];
         if ((str_glob(row->pattern, model) || str_glob(row->pattern, plain)) &&
