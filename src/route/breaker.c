@@ -84,6 +84,7 @@ static void close_breaker(struct breaker *b, int64_t now_ns)
     change(b, BREAKER_CLOSED, BREAKER_WHY_RECOVERED, now_ns);
     b->failures_in_row = b->failed_probes = 0;
     b->is_probe_out = false;
+    b->closed_ns = now_ns;
     /* What opened it must not open it again. */
     b->current = b->previous = (struct breaker_counts){0};
 }
@@ -108,50 +109,50 @@ enum breaker_verdict breaker_ask(struct breaker *b, int64_t now_ns)
 }
 
 /* What the counts say: nothing, half of what opens it, or enough. */
-static void judge(struct breaker *b, const struct route_policy *policy, bool is_failure,
-                  bool is_slow, int64_t now_ns, uint64_t seed)
+static void judge(struct breaker *b, const struct route_policy *policy,
+                  const struct breaker_outcome *outcome, int64_t now_ns, uint64_t seed)
 {
     struct breaker_counts recent = breaker_recent(b, now_ns);
     uint64_t in_row = b->failures_in_row, attempts = recent.attempts;
     uint64_t failed = UINT64_C(100) * recent.failures, bar = policy->breaker_percent * attempts;
     bool has_ratio = policy->breaker_percent > 0;
-    enum breaker_why why = is_slow ? BREAKER_WHY_SLOW : BREAKER_WHY_IN_A_ROW;
-    if (in_row >= policy->breaker_failures) {
-        open_breaker(b, policy, why, now_ns, seed);
-        return;
-    }
-    if (is_failure && has_ratio && attempts >= MAX(policy->breaker_least, 1u) && failed >= bar) {
-        open_breaker(b, policy, is_slow ? BREAKER_WHY_SLOW : BREAKER_WHY_RATIO, now_ns, seed);
-        return;
-    }
+    enum breaker_why ratio = outcome->is_slow ? BREAKER_WHY_SLOW : BREAKER_WHY_RATIO;
+    enum breaker_why row = outcome->is_slow ? BREAKER_WHY_SLOW : BREAKER_WHY_IN_A_ROW;
+    bool is_ratio = has_ratio && attempts >= MAX(policy->breaker_least, 1u) && failed >= bar;
     bool is_half_ratio =
         has_ratio && 2 * attempts >= MAX(policy->breaker_least, 2u) && 2 * failed >= bar;
-    if (2 * in_row >= policy->breaker_failures && in_row > 0)
-        change(b, BREAKER_DEGRADED, why, now_ns);
-    else if (is_half_ratio && recent.failures > 0)
-        change(b, BREAKER_DEGRADED, is_slow ? BREAKER_WHY_SLOW : BREAKER_WHY_RATIO, now_ns);
+    if (in_row >= policy->breaker_failures)
+        open_breaker(b, policy, row, now_ns, seed);
+    else if (is_ratio && outcome->is_failure)
+        open_breaker(b, policy, ratio, now_ns, seed);
+    else if (in_row > 0 && 2 * in_row >= policy->breaker_failures)
+        change(b, BREAKER_DEGRADED, row, now_ns);
+    else if (recent.failures > 0 && is_half_ratio)
+        change(b, BREAKER_DEGRADED, ratio, now_ns);
     else if (b->state == BREAKER_DEGRADED)
         change(b, BREAKER_CLOSED, BREAKER_WHY_RECOVERED, now_ns);
 }
 
-void breaker_record(struct breaker *b, const struct route_policy *policy, bool is_failure,
-                    bool is_slow, bool is_probe, int64_t now_ns, uint64_t seed)
+void breaker_record(struct breaker *b, const struct route_policy *policy,
+                    const struct breaker_outcome *outcome, int64_t now_ns, uint64_t seed)
 {
-    count(b, policy->breaker_window_ns, is_failure, now_ns);
-    b->failures_in_row = is_failure ? b->failures_in_row + 1 : 0;
-    if (b->state >= BREAKER_OPEN) {
-        if (!is_probe || !b->is_probe_out)
-            return;
-        if (!is_failure) {
-            close_breaker(b, now_ns);
-            return;
-        }
-        b->failed_probes++;
-        open_breaker(b, policy, BREAKER_WHY_PROBE_FAILED, now_ns, seed);
+    if (outcome->begun_ns < b->closed_ns && !outcome->is_probe)
+        return;
+    count(b, policy->breaker_window_ns, outcome->is_failure, now_ns);
+    b->failures_in_row = outcome->is_failure ? b->failures_in_row + 1 : 0;
+    if (b->state < BREAKER_OPEN) {
+        if (policy->breaker_failures > 0)
+            judge(b, policy, outcome, now_ns, seed);
         return;
     }
-    if (policy->breaker_failures > 0)
-        judge(b, policy, is_failure, is_slow, now_ns, seed);
+    if (!outcome->is_probe || !b->is_probe_out)
+        return;
+    if (!outcome->is_failure) {
+        close_breaker(b, now_ns);
+        return;
+    }
+    b->failed_probes++;
+    open_breaker(b, policy, BREAKER_WHY_PROBE_FAILED, now_ns, seed);
 }
 
 void breaker_release(struct breaker *b)

@@ -45,6 +45,7 @@ struct breaker {
     uint32_t failed_probes; /* in a row: each doubles the time to the next, up to 8 times */
     uint64_t openings;      /* ever */
     int64_t since_ns;       /* when the state began; 0 = from the start */
+    int64_t closed_ns;      /* when it last closed; 0 = never */
     int64_t until_ns;       /* open: when a probe may go */
     bool is_probe_out;
     /* The sliding window: the one that runs and the one before, which fades as it runs. */
@@ -64,13 +65,18 @@ enum breaker_verdict breaker_look(const struct breaker *breaker, int64_t now_ns)
 /* May an attempt go? BREAKER_GO_PROBE is given to one at a time: who gets it must end it with
  * breaker_record or breaker_release. */
 enum breaker_verdict breaker_ask(struct breaker *breaker, int64_t now_ns);
-/*
- * An attempt has come out. `is_slow`: it is a failure because its first token came late. What began
- * before the breaker opened changes nothing while it is open. `seed`: for the jitter of the time
- * that it stays open (up to a quarter more). A policy with breaker_failures 0 counts only.
- */
-void breaker_record(struct breaker *breaker, const struct route_policy *policy, bool is_failure,
-                    bool is_slow, bool is_probe, int64_t now_ns, uint64_t seed);
+/* How an attempt came out. */
+struct breaker_outcome {
+    bool is_failure;
+    bool is_slow; /* a failure because its first token came late */
+    bool is_probe;
+    int64_t
+        begun_ns; /* what began before the breaker last closed tells of the outage, not of now */
+};
+/* While it is open only the probe's outcome changes anything. `seed`: for the jitter of the time
+ * that it stays open (up to a quarter more). A policy with breaker_failures 0 counts only. */
+void breaker_record(struct breaker *breaker, const struct route_policy *policy,
+                    const struct breaker_outcome *outcome, int64_t now_ns, uint64_t seed);
 /* The probe ended without telling anything (it was cancelled): the next may probe at once. */
 void breaker_release(struct breaker *breaker);
 /* Attempts and failures of the last window. */

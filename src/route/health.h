@@ -62,7 +62,9 @@ struct health_lease {
     struct health_entry *entry; /* NULL = goes unobserved */
     unsigned key;               /* which key to use */
     bool is_probe;
-    bool is_first_noted;
+    /* For health.c: whether the breaker knows already, and since when it is under way. */
+    bool counted_ok, counted_failed;
+    int64_t begun_ns;
 };
 
 /*
@@ -72,8 +74,9 @@ struct health_lease {
  */
 enum health_verdict health_begin(const struct health_ask *ask, int64_t now_ns, uint64_t seed,
                                  struct health_lease *lease, int64_t *until_ns);
-/* The first event with content came: records the time to it. A probe has succeeded with that, and
- * what comes later (`ttft_ns` > slow_ttft_ns) is a failure already. Once a lease. */
+/* The first event with content came: records the time to it. A probe has succeeded with that, long
+ * before its stream ends; what comes too late (`ttft_ns` > slow_ttft_ns) has failed. Once a lease.
+ */
 void health_first(struct health_lease *lease, const struct route_policy *policy, int64_t ttft_ns,
                   int64_t now_ns, uint64_t seed);
 /* What the headers of its answer tell of the key's limits; bad answers tell, too. */
