@@ -174,6 +174,18 @@ static void narrow_tools(const struct narrowing *n)
         narrow_choice(n);
 }
 
+static void narrow_forced_choice(const struct narrowing *n)
+{
+    struct llm_request *request = n->request;
+    bool is_forced =
+        request->tool_choice == TOOL_CHOICE_REQUIRED || request->tool_choice == TOOL_CHOICE_NAMED;
+    if (!is_forced || n->traits->takes_forced_tools != TRI_NO)
+        return;
+    note(n, FIELD_TOOL_CHOICE);
+    request->tool_choice = TOOL_CHOICE_AUTO;
+    request->tool_choice_name = TEXT_NONE;
+}
+
 /* --- parameters --- */
 
 static void drop_number(const struct narrowing *n, struct str *number, enum llm_field field)
@@ -231,6 +243,7 @@ void llm_request_narrow(struct llm_request *request, enum dialect_id dialect,
     narrow_messages(&n);
     narrow_prefill(&n);
     narrow_tools(&n);
+    narrow_forced_choice(&n);
     narrow_params(&n);
     narrow_user(&n);
 }

@@ -13,7 +13,7 @@
 /*
  * After this no writer sees
  *   - blocks and tools that only another dialect understands,
- *   - a choice of tools that are not there,
+ *   - a choice of tools that are not there, or that demands a call where none can be demanded,
  *   - Claude Code's billing block and its account in the user id, unless the target is Anthropic's,
  *   - images, audio, video, documents, tools, n, logprobs, sampling parameters, reasoning and a
  *     prefilled answer where the model is known to take none,

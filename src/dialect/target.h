@@ -46,6 +46,8 @@ struct llm_traits {
     enum llm_structured structured;
     enum tri takes_images, takes_audio, takes_video, takes_documents;
     enum tri takes_tools;
+    enum tri takes_forced_tools; /* tool_choice may demand a call; no: it is left to the model */
+    enum tri takes_thinking_off; /* it can be told not to think */
     enum tri takes_sampling;     /* temperature, top_p, top_k; no: reasoning models refuse them */
     enum tri takes_prefill;      /* a last message of the assistant is continued */
     enum tri takes_many_choices; /* n > 1 */

@@ -34,6 +34,9 @@
     .takes_images = YES, .takes_audio = NO, .takes_video = NO, .takes_documents = YES,       \
     .takes_tools = YES, .takes_sampling = NO, .takes_prefill = NO, .takes_many_choices = NO, \
     .takes_logprobs = NO
+#define CLAUDE_ALWAYS_THINKS                                                                  \
+    .thinking = THINKING_ADAPTIVE, .structured = STRUCTURED_NATIVE, .takes_thinking_off = NO, \
+    CLAUDE_NEWEST
 #define GEMINI                                                                                    \
     .structured = STRUCTURED_NATIVE, .takes_images = YES, .takes_audio = YES, .takes_video = YES, \
     .takes_documents = YES, .takes_tools = YES, .takes_sampling = YES, .takes_many_choices = YES
@@ -89,6 +92,17 @@ static const struct provider_traits_row known[] = {
         .structured = STRUCTURED_NATIVE, CLAUDE),
     ROW("claude-4*", .max_output_tokens = 32000, .thinking = THINKING_BUDGET,
         .structured = STRUCTURED_BY_TOOL, CLAUDE),
+    /* Fable and Mythos always think; from 5.1 on a forced call is refused. */
+    ROW("claude-fable-5-v*", .max_output_tokens = 128000, CLAUDE_ALWAYS_THINKS),
+    ROW("claude-fable-5-20*", .max_output_tokens = 128000, CLAUDE_ALWAYS_THINKS),
+    ROW("claude-fable-5-*", .max_output_tokens = 128000, CLAUDE_ALWAYS_THINKS,
+        .takes_forced_tools = NO),
+    ROW("claude-mythos-5-v*", .max_output_tokens = 128000, CLAUDE_ALWAYS_THINKS),
+    ROW("claude-mythos-5-20*", .max_output_tokens = 128000, CLAUDE_ALWAYS_THINKS),
+    ROW("claude-mythos-5-*", .max_output_tokens = 128000, CLAUDE_ALWAYS_THINKS,
+        .takes_forced_tools = NO),
+    ROW("claude-fable-*", .max_output_tokens = 128000, CLAUDE_ALWAYS_THINKS),
+    ROW("claude-mythos-*", .max_output_tokens = 128000, CLAUDE_ALWAYS_THINKS),
     ROW("claude-haiku-5*", .max_output_tokens = 128000, .thinking = THINKING_ADAPTIVE,
         .structured = STRUCTURED_NATIVE, CLAUDE_NEW),
     ROW("claude-*-5", .max_output_tokens = 128000, .thinking = THINKING_ADAPTIVE,
@@ -309,6 +323,8 @@ static struct llm_traits merged(const struct llm_traits *said, const struct llm_
     OTHERWISE(takes_video);
     OTHERWISE(takes_documents);
     OTHERWISE(takes_tools);
+    OTHERWISE(takes_forced_tools);
+    OTHERWISE(takes_thinking_off);
     OTHERWISE(takes_sampling);
     OTHERWISE(takes_prefill);
     OTHERWISE(takes_many_choices);

@@ -80,7 +80,10 @@ static void plan_thinking(const struct llm_request *request, const struct llm_ta
         return;
     if (is_off) {
         /* Those that take a budget do not think unless they are told. */
-        plan->thinking = is_adaptive ? "disabled" : NULL;
+        if (target->traits->takes_thinking_off == TRI_NO)
+            drop(request, notes, FIELD_REASONING);
+        else
+            plan->thinking = is_adaptive ? "disabled" : NULL;
         return;
     }
     if (is_forced || target->traits->thinking == THINKING_NONE) {

@@ -8,6 +8,7 @@
 #include "base/err.h"
 #include "dialect/anthropic/betas.h"
 #include "dialect/anthropic/count.h"
+#include "dialect/narrow.h"
 #include "dialect/sequence.h"
 #include "support/json_equal.h"
 
@@ -193,6 +194,7 @@ static void thinking_is_asked_for_as_the_model_takes_it(void **state)
         {THINKING_ADAPTIVE, "medium", "500", false, "{\"type\":\"adaptive\"}", "temperature", ""},
         {THINKING_ADAPTIVE, "none", "500", false, "{\"type\":\"disabled\"}", "", ""},
         {THINKING_BUDGET, "low", "9000", true, NULL, "reasoning_effort", ""},
+        {THINKING_ADAPTIVE, "low", "9000", true, NULL, "reasoning_effort", ""},
         {THINKING_BUDGET, "medium", NULL, false, "{\"type\":\"enabled\",\"budget_tokens\":8192}",
          "temperature", "max_tokens=12288"},
     };
@@ -218,6 +220,45 @@ static void thinking_is_asked_for_as_the_model_takes_it(void **state)
         if (!str_eq(value.text, str_c(cases[i].expected)))
             fail_msg("%zu: %.*s", i, STR_ARG(buf_str(&f->out)));
         expect_notes(f, cases[i].dropped, cases[i].supplied);
+    }
+}
+
+static void a_model_that_always_thinks_is_not_told_otherwise(void **state)
+{
+    struct fixture *f = *state;
+    say(f, ROLE_USER, "a");
+    f->request.max_tokens = STR("9000");
+    f->request.reasoning.mode = REASONING_OFF;
+    f->traits.thinking = THINKING_ADAPTIVE;
+    f->traits.takes_thinking_off = TRI_NO;
+    write_it(f);
+    expect_notes(f, "reasoning_effort", "");
+    assert_true(str_find(buf_str(&f->out), STR("thinking")) < 0);
+}
+
+static void a_call_that_cannot_be_demanded_is_left_to_the_model(void **state)
+{
+    struct fixture *f = *state;
+    static const enum llm_tool_choice choices[] = {TOOL_CHOICE_REQUIRED, TOOL_CHOICE_NAMED};
+    for (size_t i = 0; i < ARRAY_LEN(choices); i++) {
+        f->request = (struct llm_request){.source = DIALECT_OPENAI_CHAT};
+        say(f, ROLE_USER, "a");
+        llm_tool_add(f->arena, &f->request)->name = TEXT_LIT("t");
+        f->request.max_tokens = STR("9000");
+        f->request.tool_choice = choices[i];
+        f->request.tool_choice_name = i == 1 ? TEXT_LIT("t") : TEXT_NONE;
+        f->request.reasoning = (struct llm_reasoning){.mode = REASONING_ON};
+        f->traits.thinking = THINKING_ADAPTIVE;
+        f->traits.takes_forced_tools = TRI_NO;
+        buf_clear(&f->dropped);
+        llm_request_narrow(&f->request, DIALECT_ANTHROPIC, &f->target, &f->notes);
+        write_it(f);
+        /* Thinking goes with a call that is left to the model: it stays. */
+        expect_notes(f, "tool_choice", "");
+        struct json_value value;
+        assert_true(json_find(buf_str(&f->out), "thinking.type", &value));
+        if (json_find(buf_str(&f->out), "tool_choice.type", &value))
+            assert_true(str_eq(json_string_raw(value), STR("auto")));
     }
 }
 
@@ -571,12 +612,22 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
-        TEST(a_request_comes_back_as_it_was),   TEST(a_wrong_type_is_named),
-        TEST(others_messages_are_made_to_fit),  TEST(thinking_is_asked_for_as_the_model_takes_it),
-        TEST(counting_asks_for_no_answer),      TEST(a_body_is_fitted_to_where_it_goes),
-        TEST(betas_go_where_they_are_taken),    TEST(a_stream_is_legal_whatever_order_it_came_in),
-        TEST(a_failure_ends_the_stream),        TEST(reasons_to_stop_are_kept),
-        TEST(usage_has_disjoint_classes),       TEST(foreign_signatures_come_home),
+        TEST(a_request_comes_back_as_it_was),
+        TEST(a_wrong_type_is_named),
+        TEST(others_messages_are_made_to_fit),
+        TEST(thinking_is_asked_for_as_the_model_takes_it),
+        TEST(a_model_that_always_thinks_is_not_told_otherwise),
+        TEST(a_body_is_fitted_to_where_it_goes),
+        TEST(a_call_that_cannot_be_demanded_is_left_to_the_model),
+        TEST(a_body_is_fitted_to_where_it_goes),
+        TEST(counting_asks_for_no_answer),
+        TEST(a_body_is_fitted_to_where_it_goes),
+        TEST(betas_go_where_they_are_taken),
+        TEST(a_stream_is_legal_whatever_order_it_came_in),
+        TEST(a_failure_ends_the_stream),
+        TEST(reasons_to_stop_are_kept),
+        TEST(usage_has_disjoint_classes),
+        TEST(foreign_signatures_come_home),
         TEST(errors_have_their_kind_both_ways),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

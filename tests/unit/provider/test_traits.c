@@ -98,6 +98,34 @@ static void each_model_finds_its_family(void **state)
     }
 }
 
+static void claude_may_think_always_and_not_be_forced(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *id;
+        enum tri forced_tools, thinking_off;
+    } rows[] = {
+        {"claude-fable-5", U, N},
+        {"claude-fable-5@20260609", U, N},
+        {"claude-fable-5-20260609", U, N},
+        {"global.anthropic.claude-fable-5-v1:0", U, N},
+        {"claude-fable-5-1", N, N},
+        {"anthropic/claude-fable-5.2", N, N},
+        {"us.anthropic.claude-mythos-5-1-v1:0", N, N},
+        {"claude-sonnet-5-5", U, U},
+        {"claude-opus-4-7", U, U},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        const struct llm_traits *t = provider_traits(&anyone, str_c(rows[i].id));
+        if (t->takes_forced_tools != rows[i].forced_tools ||
+            t->takes_thinking_off != rows[i].thinking_off)
+            fail_msg("%s: %d %d", rows[i].id, t->takes_forced_tools, t->takes_thinking_off);
+        assert_int_equal(t->thinking, THINKING_ADAPTIVE);
+        assert_int_equal(t->max_output_tokens, 128000);
+        assert_int_equal(t->takes_sampling, TRI_NO);
+    }
+}
+
 static void a_long_id_is_no_harm(void **state)
 {
     (void)state;
@@ -136,6 +164,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(each_model_finds_its_family),
+        cmocka_unit_test(claude_may_think_always_and_not_be_forced),
         cmocka_unit_test(a_long_id_is_no_harm),
         cmocka_unit_test(the_operators_rows_are_laid_over_what_is_known),
     };
