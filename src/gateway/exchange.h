@@ -50,6 +50,7 @@ struct exchange {
     struct llm_fit fit;              /* same dialect: what is spliced into the body */
     struct translation *translation; /* other dialect; NULL = the client's bytes */
     bool is_rewritten;               /* the body that is sent is not the client's */
+    bool is_told_elsewhere;          /* the answer is a producer's, which is counted and logged */
     struct buf rewritten;            /* that body */
 
     struct http_call call;

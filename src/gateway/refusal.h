@@ -28,6 +28,11 @@ enum refusal {
     REFUSE_MODEL_UNKNOWN,
     REFUSE_MODEL_AMBIGUOUS,
     REFUSE_RESPONSE_UNKNOWN, /* no response of that id */
+    REFUSE_STREAM_UNKNOWN,   /* no stream of that id */
+    REFUSE_STREAM_GONE,      /* it is not kept any more, or not all of it */
+    REFUSE_STREAM_RANGE,     /* an event that it does not have */
+    REFUSE_ONCE_KEY_REUSED,  /* an Idempotency-Key of another request */
+    REFUSE_HEADER,           /* a header of the request with a value that it cannot have */
     REFUSE_OPERATION,        /* the provider does not offer this operation */
     REFUSE_DIALECT,          /* the provider speaks another dialect */
     REFUSE_UNMAPPABLE, /* the target's dialect has no place for it, and dropping is not wanted */
