@@ -17,8 +17,6 @@ struct exchange;
  * is left to do. */
 bool resume_takes(struct exchange *ex);
 YIELDS void resume_run(struct exchange *ex);
-/* True when the exchange only hands on the answer of a task that is counted and logged itself. */
-bool resume_is_told_elsewhere(const struct exchange *ex);
 /* x-weir-resume: restart: an answer may begin again where it cannot go on. */
 bool resume_wants_restart(const struct exchange *ex);
 

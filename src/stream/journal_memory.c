@@ -636,8 +636,10 @@ YIELDS static enum journal_place attach(struct journal *journal, struct journal_
     };
     list_init(&reader->node);
     enum journal_place place = place_of(j, reader, after);
-    if (place == JOURNAL_HERE)
+    if (place == JOURNAL_HERE) {
         list_push(&j->readers, &reader->node);
+        ref(j);
+    }
     unlock(j);
     return place;
 }
@@ -707,6 +709,7 @@ YIELDS static void leave(struct journal_reader *reader)
     if (j->producer_waits)
         wake_all(j);
     unlock(j);
+    unref(&j->base);
 }
 
 /* --- the store

@@ -3,8 +3,8 @@
  * that hold them: one in memory (journal_memory.h), others may share them between processes.
  * Loop threads, inside tasks; journal_sweep and journal_unref from anywhere.
  * What is tagged YIELDS may wait.
- * A journal is counted: create and find give a reference, journal_unref takes it back. A reader is
- * the caller's and must leave before its memory goes. One producer writes; any number read.
+ * A journal is counted: create and find give a reference, journal_unref takes it back. A reader has
+ * its own; it is the caller's and must leave before its memory goes. One producer writes; any number read.
  * -ERR_NOMEM, -ERR_CANCELED, -ERR_TIMEOUT; what else can be is said by the verdicts.
  */
 #ifndef WEIR_STREAM_JOURNAL_STORE_H

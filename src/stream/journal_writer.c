@@ -1,9 +1,13 @@
 #include "stream/journal_writer.h"
 
 #include "base/err.h"
+#include "rt/loop.h"
 
 /* A whole answer is kept in pieces, so that it can be read while it is written. */
 enum { WHOLE_PIECE_BYTES = 16 * 1024 };
+
+/* What is larger cannot lie in a read buffer. */
+enum { COPIED_BYTES_MAX = 4 * LOOP_SCRATCH_BYTES };
 
 void journal_writer_init(struct journal_writer *w, struct journal *journal,
                          enum journal_shape shape, bool adds_ids, size_t limit)
@@ -13,6 +17,7 @@ void journal_writer_init(struct journal_writer *w, struct journal *journal,
         .shape = shape,
         .adds_ids = adds_ids && shape == JOURNAL_SHAPE_SSE,
         .pending = BUF_INIT,
+        .input = BUF_INIT,
         .limit = limit,
     };
     frame_splitter_init(&w->splitter,
@@ -23,6 +28,7 @@ void journal_writer_fini(struct journal_writer *w)
 {
     frame_splitter_fini(&w->splitter);
     buf_fini(&w->pending);
+    buf_fini(&w->input);
 }
 
 YIELDS static int append(struct journal_writer *w, struct str bytes, bool is_numbered)
@@ -177,11 +183,29 @@ YIELDS static int write_bytes(struct journal_writer *w, struct str bytes)
     return write_whole(w, bytes);
 }
 
+/* Appending may wait, and a wait ends what a read buffer holds. */
+YIELDS static int write_copied(struct journal_writer *w, const struct iovec *iov, int count)
+{
+    for (int i = 0; i < count; i++)
+        buf_add(&w->input, iov[i].iov_base, iov[i].iov_len);
+    int r = buf_ok(&w->input) ? write_bytes(w, buf_str(&w->input))
+                              : err_set(ERR_NOMEM, FAULT_GATEWAY, "no memory for the stream");
+    buf_fini(&w->input);
+    return r;
+}
+
 YIELDS int journal_writer_write(struct journal_writer *w, const struct iovec *iov, int count)
 {
+    size_t bytes = 0;
     int r = 0;
-    for (int i = 0; i < count && r == 0; i++)
-        r = write_bytes(w, str_n(iov[i].iov_base, iov[i].iov_len));
+    for (int i = 0; i < count; i++)
+        bytes += iov[i].iov_len;
+    if (bytes <= COPIED_BYTES_MAX) {
+        r = write_copied(w, iov, count);
+    } else {
+        for (int i = 0; i < count && r == 0; i++)
+            r = write_bytes(w, str_n(iov[i].iov_base, iov[i].iov_len));
+    }
     journal_flush(w->journal);
     return r;
 }

@@ -30,6 +30,7 @@ struct journal_writer {
     unsigned depth;
     bool in_string, is_escaped;
     struct buf pending; /* an element that is not whole */
+    struct buf input;   /* what is being written, out of the read buffer */
     size_t limit;
 };
 
@@ -37,7 +38,7 @@ struct journal_writer {
 void journal_writer_init(struct journal_writer *w, struct journal *journal,
                          enum journal_shape shape, bool adds_ids, size_t limit);
 void journal_writer_fini(struct journal_writer *w);
-/* Appends what is whole and tells the readers. */
+/* Appends what is whole and tells the readers. The bytes may lie in the loop's read buffer. */
 YIELDS int journal_writer_write(struct journal_writer *w, const struct iovec *iov, int count);
 /* Appends what is left; does not end the journal. */
 YIELDS int journal_writer_end(struct journal_writer *w);

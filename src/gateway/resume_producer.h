@@ -1,0 +1,37 @@
+/*
+ * The task that serves a request whose answer goes to a journal: the whole governed way, with a
+ * journal where the client's connection would be.
+ * Loop threads; a producer stays on the one that started it.
+ * producer_start does not yield.
+ * The producer owns its request and its memory, and a reference to the journal.
+ * -ERR_NOMEM.
+ */
+#ifndef WEIR_GATEWAY_RESUME_PRODUCER_H
+#define WEIR_GATEWAY_RESUME_PRODUCER_H
+
+#include "stream/journal_writer.h"
+
+struct exchange;
+struct http_request;
+struct producer;
+
+struct producer_settings {
+    struct journal *journal;
+    bool adds_ids;
+    int64_t grace_ns;   /* how long it goes on when nobody reads */
+    size_t event_bytes; /* largest event */
+};
+
+/* Hands the exchange's request over, with its body: somebody should read the journal already. */
+int producer_start(struct exchange *ex, const struct producer_settings *settings);
+/* Which producer the request is of, or NULL. */
+struct producer *producer_of(const struct http_request *http);
+/* Its own exchange, which knows how the answer turned out. */
+void producer_set_exchange(struct producer *producer, const struct exchange *ex);
+/* Cancels those of this thread. */
+void producer_cancel_all(void);
+
+/* The store that all threads share; NULL = no memory. */
+struct journal_store *producer_store(void);
+
+#endif
