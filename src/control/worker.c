@@ -2,6 +2,7 @@
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "gateway/resume.h"
 #include "http/client.h"
 #include "observe/metrics.h"
 #include "provider/credential.h"
@@ -43,6 +44,7 @@ static bool worker_fini(struct worker *worker)
 {
     turn_until_idle(worker, LAST_TURNS_NS);
     http_server_cancel_all(); /* who waits for a client to hang up first, say */
+    resume_cancel_all();
     credential_stop_all();
     http_pool_fini();
     dns_thread_fini();

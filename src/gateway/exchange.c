@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "gateway/operation.h"
+#include "gateway/resume_producer.h"
 #include "observe/access_log.h"
 #include "rt/random.h"
 
@@ -148,8 +149,10 @@ static void settle(struct exchange *ex)
     rec->overhead_ns = ex->own_ns;
     rec->bytes_in = http->body_bytes_in;
     rec->bytes_out = http->body_bytes_out;
-    metrics_request_end(rec);
-    access_log_write(rec);
+    if (!ex->is_told_elsewhere) {
+        metrics_request_end(rec);
+        access_log_write(rec);
+    }
     arena_free(ex->head_arena);
     thread_snapshot_release(ex->ts);
 }
@@ -172,7 +175,9 @@ YIELDS void gateway_handle(struct http_request *r, void *ctx)
     ex->settings = ex->ts->shared->settings;
     begin(ex);
     int verdict = identify(ex);
-    metrics_request_begin(ex->record.operation);
+    /* What a producer serves was begun by the client's own exchange, and is ended here. */
+    if (producer_of(r) == NULL)
+        metrics_request_begin(ex->record.operation);
     if (verdict == 0 && exchange_authenticate(ex) == 0)
         ex->operation->run(ex);
     settle(ex);

@@ -4,6 +4,7 @@
 #include "base/percent.h"
 #include "gateway/exchange.h"
 #include "gateway/operation.h"
+#include "gateway/resume.h"
 
 YIELDS int exchange_read_body(struct exchange *ex)
 {
@@ -144,7 +145,13 @@ YIELDS void inference_run(struct exchange *ex)
 {
     if (exchange_read_body(ex) < 0)
         return;
-    if (exchange_scan(ex) < 0 || exchange_plan(ex) < 0 || exchange_prepare(ex) < 0)
+    if (exchange_scan(ex) < 0)
+        return;
+    if (resume_takes(ex)) {
+        resume_run(ex);
+        return;
+    }
+    if (exchange_plan(ex) < 0 || exchange_prepare(ex) < 0)
         return;
     if (exchange_attempt(ex) < 0)
         return;

@@ -6,6 +6,7 @@
 #include "gateway/models.h"
 #include "gateway/probes.h"
 #include "gateway/responses.h"
+#include "gateway/resume.h"
 
 #define CHAT(dialect_, path_, stream_, framing_)                                            \
     {                                                                                       \
@@ -87,6 +88,8 @@ static const struct operation operations[] = {
      OPERATION_COMPLETIONS, inference_run, STREAM_BY_BODY, FRAMING_SSE},
     CHAT(DIALECT_OPENAI_RESPONSES, "/responses", STREAM_BY_BODY, FRAMING_SSE),
 
+    {"streams", DIALECT_OPENAI_CHAT, METHOD_GET, "/v1/streams/{model}", true, OPERATION_COUNT,
+     streams_get, STREAM_NEVER, FRAMING_SSE},
     {"capabilities", DIALECT_OPENAI_CHAT, METHOD_GET, "/v1/weir/capabilities", true,
      OPERATION_COUNT, capabilities_get, STREAM_NEVER, FRAMING_SSE},
     PROBE("health", "/healthz", probe_health),
