@@ -19,7 +19,7 @@
 
 enum {
     HEALTH_ENTRIES_DEFAULT = 4096,
-    HEALTH_KEYS_MAX = 64, /* of a provider; keys beyond are not observed */
+    HEALTH_KEYS_MAX = 64, /* of a provider; what is beyond is not used */
     HEALTH_ROUTES_MAX = 1024,
 };
 
