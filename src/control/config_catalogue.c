@@ -44,6 +44,7 @@ bool config_apply_catalogue(struct config_reader *reader, struct str name,
     config_report_init(&own, reader->report->arena, STR("catalogue"));
     struct config_reader plain = {.arena = reader->arena, .report = &own};
     config_read_section(&plain, &config_provider, row, provider);
+    provider->catalogue = arena_dup(reader->arena, name);
     if (own.errors > 0)
         refuse_catalogue(reader, &own);
     return true;

@@ -30,6 +30,10 @@ config_set_fn config_ignore;
 /* A provider starts from its row of the catalogue. */
 config_begin_fn config_provider_begin;
 
+/* struct price, struct price_tier: no class has a price yet. */
+config_begin_fn config_price_begin;
+config_begin_fn config_tier_begin;
+
 /* struct settings */
 config_set_fn config_set_access_log;
 

@@ -28,6 +28,10 @@ int config_fill_places(struct config_reader *reader, struct provider *provider,
 struct provider *config_add_provider(struct config_reader *reader, struct settings *settings,
                                      struct str name);
 
+/* Checks `prices` (NULL: there are none), and gives them and those built in to the providers. */
+void config_finish_prices(struct config_reader *reader, const struct config_node *list,
+                          struct settings *settings);
+
 /* The variable's value without the spaces and line breaks around it; empty when it is not set. */
 struct str config_env_value(const char *name);
 

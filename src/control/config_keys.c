@@ -507,6 +507,11 @@ static const struct config_key root_keys[] = {
     {"models", CONFIG_MAP, ARRAY(struct settings, aliases, alias_count), .section = &alias,
      .help = "names that clients may ask for, and what is behind them",
      .detail = "Each entry is `name: provider/model`.", .example = "{fast: openai/gpt-4o-mini}"},
+    {"prices", CONFIG_LIST, ARRAY(struct settings, prices, price_count), .section = &config_price,
+     .help = "what tokens cost, where weir cannot know",
+     .detail = "The first entry that fits counts, then weir's own table. A model that neither has "
+               "is shown as unpriced, never as free.",
+     .example = "[{provider: openai, model: \"my-*\", input: 2.5, output: 10}]"},
     {"unmappable", CONFIG_ENUM, FIELD(struct settings, unmappable), .names = unmappable_modes,
      .fallback = "drop", .help = "what becomes of what the target's dialect cannot express",
      .detail = "`drop`: it is left out and named in the answer's `x-weir-dropped`. `reject`: the "
@@ -543,6 +548,7 @@ const char *config_type_name(enum config_type type)
         [CONFIG_SIZE] = "size",
         [CONFIG_ENUM] = "one of",
         [CONFIG_TIME] = "time",
+        [CONFIG_USD] = "US dollars",
         [CONFIG_STRINGS] = "list of strings",
         [CONFIG_PAIRS] = "mapping of names to secrets",
         [CONFIG_SECTION] = "mapping",

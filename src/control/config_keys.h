@@ -23,6 +23,7 @@ enum config_type {
     CONFIG_SIZE,     /* uint32_t or uint64_t bytes */
     CONFIG_ENUM,     /* an int-sized enum, by the index in `names` */
     CONFIG_TIME,     /* int64_t nanoseconds since 1970 */
+    CONFIG_USD,      /* int64_t nano-dollars; written in dollars, with decimals */
     /* Collections. */
     CONFIG_STRINGS, /* list of strings: struct str *, count in an unsigned */
     CONFIG_PAIRS,   /* mapping of names to secrets: struct http_headers */
@@ -80,6 +81,8 @@ struct config_section {
 extern const struct config_section config_root;
 /* One row of `providers:` and of the catalogue; its struct is struct provider. */
 extern const struct config_section config_provider;
+/* One entry of `prices:` and of the built-in prices; its struct is struct price. */
+extern const struct config_section config_price;
 
 /* The key of that name, or NULL. */
 const struct config_key *config_key_find(const struct config_section *section, struct str name);

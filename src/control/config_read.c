@@ -18,6 +18,7 @@ static const char *type_phrase(const struct config_key *key)
         [CONFIG_SIZE] = "a size like \"64KiB\"",
         [CONFIG_ENUM] = "a word",
         [CONFIG_TIME] = "a date or a time",
+        [CONFIG_USD] = "an amount in US dollars like \"2.5\"",
         [CONFIG_STRINGS] = "a list of texts, as in [one, two]",
         [CONFIG_PAIRS] = "a mapping of names to texts",
         [CONFIG_SECTION] = "a mapping of keys to values",

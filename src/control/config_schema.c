@@ -67,6 +67,10 @@ static void write_scalar(struct buf *out, const struct config_key *key)
                 "{\"type\":\"string\"}},\"required\":[\"file\"],"
                 "\"additionalProperties\":false}");
         break;
+    case CONFIG_USD:
+        BUF_LIT(out, "{\"type\":\"number\",\"minimum\":0,\"maximum\":1000000},"
+                     "{\"type\":\"string\"}");
+        break;
     case CONFIG_TIME:
         /* YAML's own type for a date has no name in JSON Schema. */
         BUF_LIT(out, "{\"not\":{\"type\":[\"object\",\"array\",\"boolean\",\"number\"]}}");

@@ -3,6 +3,7 @@
 #include <time.h>
 
 #include "base/clock.h"
+#include "provider/price.h"
 
 struct unit {
     const char *name;
@@ -347,6 +348,11 @@ const char *config_store(const struct config_key *key, void *object, struct aren
         break;
     case CONFIG_TIME:
         expected = config_parse_time(text, &number);
+        break;
+    case CONFIG_USD:
+        if (!price_parse_usd(text, &number))
+            return "an amount in US dollars like \"2.5\", at most 1000000, without a sign and with "
+                   "at most nine decimals";
         break;
     default:
         CHECK(false); /* a collection is not stored from a scalar */

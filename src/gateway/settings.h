@@ -14,7 +14,7 @@
 #include "govern/keys.h"
 #include "http/client.h"
 #include "http/server.h"
-#include "provider/provider.h"
+#include "provider/price.h"
 #include "route/route.h"
 #include "rt/addr.h"
 
@@ -67,6 +67,8 @@ struct settings {
     unsigned key_count;
     struct provider *providers;
     unsigned provider_count;
+    struct price *prices; /* those that the operator wrote; providers hold them too */
+    unsigned price_count;
     struct alias_settings *aliases;
     unsigned alias_count;
     struct route *routes;
