@@ -33,8 +33,6 @@ void gemini_write_call(struct buf *out, struct arena *scratch, struct text id, s
                        struct text arguments, const struct llm_signature *signature);
 /* {"inlineData":{...}} */
 void gemini_write_inline(struct buf *out, struct text media_type, struct text data);
-/* One member of citationSources. */
-void gemini_write_citation(struct buf *out, const struct llm_citation *citation);
 /* ,"usageMetadata":...,"modelVersion":...,"responseId":... */
 void gemini_write_tail(struct buf *out, const struct token_usage *usage, struct text id,
                        struct text model, const struct llm_codec_settings *settings);

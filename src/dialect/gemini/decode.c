@@ -1,11 +1,12 @@
 #include "base/err.h"
 #include "dialect/gemini/codec.h"
+#include "dialect/gemini/logprobs.h"
 #include "dialect/gemini/member.h"
 
 /* Reads answers: one chunk of a stream has the same form as a whole answer. A candidate's block of
  * text or thoughts stays open from chunk to chunk until a part of another kind comes. */
 
-enum { CANDIDATES_MAX = 128 };
+enum { CANDIDATES_MAX = 128, REASON_MAX = 48 };
 
 struct candidate {
     struct candidate *next;
@@ -14,7 +15,10 @@ struct candidate {
     bool is_open;
     enum llm_block_kind kind; /* of the open one */
     bool has_signature;       /* the open one has got its */
-    bool has_call, is_finished;
+    bool has_call;
+    bool is_finished; /* a reason was told; it is put at the end, for text has come after it */
+    char reason[REASON_MAX];
+    struct str logprobs; /* of the chunk that is being read; empty = none, or they were put */
 };
 
 struct llm_decoder {
@@ -116,6 +120,26 @@ static int put_signature(struct candidate *c, struct text data, struct llm_sink 
     return llm_sink_put(sink, &event);
 }
 
+/* Where a block of text is open: they are of its words. */
+static int put_logprobs(struct candidate *c, struct llm_sink *sink)
+{
+    struct llm_event event = event_of(EVENT_DELTA, c);
+    struct buf tokens = BUF_INIT;
+    int r = 0;
+    if (c->logprobs.len == 0 || !c->is_open || c->kind != BLOCK_TEXT)
+        return 0;
+    gemini_read_logprobs(&tokens, c->logprobs);
+    c->logprobs = STR_EMPTY;
+    event.delta = DELTA_LOGPROBS;
+    event.raw = buf_str(&tokens);
+    if (!buf_ok(&tokens))
+        r = no_memory();
+    else if (tokens.len > 0)
+        r = llm_sink_put(sink, &event);
+    buf_fini(&tokens);
+    return r;
+}
+
 static int put_error(struct llm_decoder *d, struct str body, struct llm_sink *sink)
 {
     struct llm_event event = llm_event_make(EVENT_ERROR);
@@ -148,6 +172,8 @@ static int put_text(struct candidate *c, struct text text, bool is_thought, stru
         r = want_block(c, kind, sink);
     if (r == 0)
         r = put_delta(c, DELTA_TEXT, text, sink);
+    if (r == 0)
+        r = put_logprobs(c, sink);
     return r < 0 ? r : put_signature(c, signature, sink);
 }
 
@@ -365,16 +391,27 @@ static int put_metadata(struct candidate *c, struct str object, struct llm_sink 
     return r;
 }
 
+/* Go's client asks for enums as numbers (alt=json;enum-encoding=int). Above these the numbers of AI
+ * Studio and of Vertex differ. */
+static struct text reason_of(struct json_value value)
+{
+    static const char *const names[] = {NULL, "STOP", "MAX_TOKENS", "SAFETY", "RECITATION"};
+    int64_t number = value.kind == JSON_NUMBER ? gemini_count(value) : -1;
+    if (number > 0 && number < (int64_t)ARRAY_LEN(names))
+        return text_plain(str_c(names[number]));
+    return value.kind == JSON_NUMBER ? text_plain(value.text) : text_of(value);
+}
+
 static int put_candidate(struct llm_decoder *d, struct str object, struct llm_sink *sink)
 {
-    struct json_value content, parts, part, reason;
+    struct json_value content, parts, part, reason, probabilities;
     struct gemini_list list;
     struct candidate *c = find_candidate(d, object);
     int r = 0;
     if (c == NULL)
         return no_memory();
-    if (c->is_finished)
-        return 0;
+    c->logprobs =
+        object_member(object, "logprobsResult", &probabilities) ? probabilities.text : STR_EMPTY;
     /* Before what may close the text that they are of. */
     bool is_of_open = c->is_open && c->kind == BLOCK_TEXT;
     if (is_of_open)
@@ -388,16 +425,16 @@ static int put_candidate(struct llm_decoder *d, struct str object, struct llm_si
     }
     if (r == 0 && !is_of_open)
         r = put_metadata(c, object, sink);
-    if (r < 0 || !gemini_find(object, "finishReason", &reason) ||
-        json_string_eq(json_string_raw(reason), STR("FINISH_REASON_UNSPECIFIED")))
+    if (r == 0)
+        r = put_logprobs(c, sink);
+    if (r < 0 || !gemini_find(object, "finishReason", &reason))
         return r;
-    r = close_block(c, sink);
-    struct llm_event event = llm_event_make(EVENT_FINISH);
-    event.choice = c->index;
-    event.raw_finish = text_of(reason);
-    event.finish = gemini_finish_of(event.raw_finish, c->has_call);
+    struct text name = reason_of(reason);
+    if (text_eq(name, STR("FINISH_REASON_UNSPECIFIED")) || text_eq(name, STR("0")))
+        return r;
+    snprintf(c->reason, sizeof(c->reason), "%.*s", STR_ARG(str_head(name.s, REASON_MAX - 1)));
     c->is_finished = true;
-    return r < 0 ? r : llm_sink_put(sink, &event);
+    return 0;
 }
 
 /* The prompt was refused: there is no candidate. */
@@ -492,11 +529,32 @@ static bool is_whole(const struct llm_decoder *d)
     return d->candidates != NULL || d->is_blocked;
 }
 
+/* An answer that tells no finish reason is whole all the same, when it did not come as a stream. */
+static int put_finishes(struct llm_decoder *d, struct llm_sink *sink)
+{
+    int r = 0;
+    for (struct candidate *c = d->candidates; c != NULL && r == 0; c = c->next) {
+        struct llm_event event = llm_event_make(EVENT_FINISH);
+        r = close_block(c, sink);
+        event.choice = c->index;
+        if (c->is_finished) {
+            event.raw_finish = text_plain(str_c(c->reason));
+            event.finish = gemini_finish_of(event.raw_finish, c->has_call);
+        } else {
+            event.finish = c->has_call ? FINISH_TOOL_CALLS : FINISH_OTHER;
+        }
+        if (r == 0)
+            r = llm_sink_put(sink, &event);
+    }
+    return r;
+}
+
 static int put_done(struct llm_decoder *d, struct llm_sink *sink)
 {
     struct llm_event event = llm_event_make(EVENT_DONE);
+    int r = put_finishes(d, sink);
     d->is_over = true;
-    return llm_sink_put(sink, &event);
+    return r < 0 ? r : llm_sink_put(sink, &event);
 }
 
 int gemini_decode_end(struct llm_decoder *d, struct llm_sink *sink)
@@ -508,24 +566,6 @@ int gemini_decode_end(struct llm_decoder *d, struct llm_sink *sink)
     return put_done(d, sink);
 }
 
-/* An answer that tells no finish reason is whole all the same. */
-static int finish_rest(struct llm_decoder *d, struct llm_sink *sink)
-{
-    int r = 0;
-    for (struct candidate *c = d->candidates; c != NULL && r == 0; c = c->next) {
-        struct llm_event event = llm_event_make(EVENT_FINISH);
-        if (c->is_finished)
-            continue;
-        r = close_block(c, sink);
-        event.choice = c->index;
-        event.finish = c->has_call ? FINISH_TOOL_CALLS : FINISH_OTHER;
-        c->is_finished = true;
-        if (r == 0)
-            r = llm_sink_put(sink, &event);
-    }
-    return r;
-}
-
 int gemini_decode_whole(struct llm_decoder *d, struct str body, struct llm_sink *sink)
 {
     if (d->is_over)
@@ -535,6 +575,5 @@ int gemini_decode_whole(struct llm_decoder *d, struct str body, struct llm_sink 
         return r;
     if (d->candidates == NULL && !d->is_blocked)
         return err_set(ERR_INVALID, FAULT_UPSTREAM, "the answer has no candidates");
-    r = finish_rest(d, sink);
-    return r < 0 ? r : put_done(d, sink);
+    return put_done(d, sink);
 }

@@ -1,5 +1,7 @@
 #include "base/err.h"
 #include "dialect/gemini/codec.h"
+#include "dialect/gemini/logprobs.h"
+#include "dialect/gemini/sources.h"
 
 /* Writes a stream: each piece of text is a chunk of its own; calls and media go when they are
  * whole. Reasons to finish wait for DONE, so that the usage can stand beside the last one. */
@@ -8,7 +10,7 @@ struct held {
     struct held *next;
     unsigned choice;
     enum llm_finish finish;
-    struct buf sources; /* members of citationSources */
+    struct gemini_sources sources;
     bool is_finished;
 };
 
@@ -25,6 +27,7 @@ struct llm_encoder {
     struct llm_signature signature;
     struct arena *block; /* what the texts above live in; made anew for each block */
     struct buf data;     /* arguments or base64 */
+    size_t event_start;  /* of the event that is being written, in its buf */
     bool has_started, is_over, no_memory;
 };
 
@@ -32,7 +35,7 @@ static void encoder_fini(void *arg)
 {
     struct llm_encoder *e = arg;
     for (struct held *h = e->held; h != NULL; h = h->next)
-        buf_fini(&h->sources);
+        gemini_sources_fini(&h->sources);
     buf_fini(&e->data);
     arena_free(e->block);
     arena_free(e->scratch);
@@ -68,7 +71,7 @@ static struct held *held_of(struct llm_encoder *e, unsigned choice)
             return NULL;
         }
         (*at)->choice = choice;
-        (*at)->sources = BUF_INIT;
+        gemini_sources_init(&(*at)->sources);
     }
     return *at;
 }
@@ -84,9 +87,27 @@ static struct text keep(struct llm_encoder *e, struct arena *arena, struct text 
 
 /* --- chunks ---------------------------------------------------------------------------------- */
 
-static struct buf *begin_part(struct llm_frames *frames)
+static struct buf *begin_event(struct llm_encoder *e, struct llm_frames *frames)
 {
     struct buf *out = frames->begin(frames, STR_EMPTY);
+    e->event_start = out->len;
+    return out;
+}
+
+/* SDKs read an event as one line. What was taken over as JSON may stand on several: there a break
+ * is only white space between tokens. */
+static void end_event(struct llm_encoder *e, struct buf *out, struct llm_frames *frames)
+{
+    for (size_t i = e->event_start; buf_ok(out) && i < out->len; i++) {
+        if (out->ptr[i] == '\n' || out->ptr[i] == '\r')
+            out->ptr[i] = ' ';
+    }
+    frames->end(frames);
+}
+
+static struct buf *begin_part(struct llm_encoder *e, struct llm_frames *frames)
+{
+    struct buf *out = begin_event(e, frames);
     BUF_LIT(out, "{\"candidates\":[{\"content\":{\"parts\":[");
     return out;
 }
@@ -97,7 +118,7 @@ static void end_part(struct llm_encoder *e, unsigned choice, struct buf *out,
     buf_printf(out, "],\"role\":\"model\"},\"index\":%u}]", choice);
     gemini_write_tail(out, NULL, e->id, e->model, e->settings);
     buf_add_char(out, '}');
-    frames->end(frames);
+    end_event(e, out, frames);
 }
 
 static void write_text(struct llm_encoder *e, const struct llm_event *event,
@@ -105,7 +126,7 @@ static void write_text(struct llm_encoder *e, const struct llm_event *event,
 {
     if (text_is_empty(event->text))
         return;
-    struct buf *out = begin_part(frames);
+    struct buf *out = begin_part(e, frames);
     BUF_LIT(out, "{\"text\":");
     text_write(out, event->text);
     if (e->kind == BLOCK_THINKING)
@@ -120,7 +141,7 @@ static void write_signature(struct llm_encoder *e, unsigned choice,
 {
     if (text_is_empty(signature->data))
         return;
-    struct buf *out = begin_part(frames);
+    struct buf *out = begin_part(e, frames);
     BUF_LIT(out, "{\"text\":\"\"");
     if (e->kind == BLOCK_THINKING || signature->maker != DIALECT_GEMINI)
         BUF_LIT(out, ",\"thought\":true");
@@ -158,7 +179,7 @@ static void start_block(struct llm_encoder *e, const struct llm_event *event,
         break;
     case BLOCK_OPAQUE:
         if (event->maker == DIALECT_GEMINI && event->raw.len > 0) {
-            struct buf *out = begin_part(frames);
+            struct buf *out = begin_part(e, frames);
             buf_add_str(out, event->raw);
             end_part(e, event->choice, out, frames);
         }
@@ -177,6 +198,20 @@ static void take_signature(struct llm_encoder *e, const struct llm_event *event,
     }
     e->signature.data = keep(e, e->block, event->signature.data);
     e->signature.maker = event->signature.maker;
+}
+
+/* They come beside the text, in a chunk that adds none. */
+static void write_logprobs(struct llm_encoder *e, const struct llm_event *event,
+                           struct llm_frames *frames)
+{
+    struct buf *out = begin_part(e, frames);
+    BUF_LIT(out, "{\"text\":\"\"}");
+    buf_printf(out, "],\"role\":\"model\"},\"index\":%u,\"logprobsResult\":", event->choice);
+    gemini_write_logprobs(out, event->raw);
+    BUF_LIT(out, "}]");
+    gemini_write_tail(out, NULL, e->id, e->model, e->settings);
+    buf_add_char(out, '}');
+    end_event(e, out, frames);
 }
 
 static void write_delta(struct llm_encoder *e, const struct llm_event *event,
@@ -200,9 +235,10 @@ static void write_delta(struct llm_encoder *e, const struct llm_event *event,
     case DELTA_CITATION:
         held = held_of(e, event->choice);
         if (held != NULL && event->citation != NULL)
-            gemini_write_citation(&held->sources, event->citation);
+            gemini_sources_add(&held->sources, event->citation);
         break;
-    default:
+    case DELTA_LOGPROBS:
+        write_logprobs(e, event, frames);
         break;
     }
 }
@@ -212,11 +248,11 @@ static void stop_block(struct llm_encoder *e, unsigned choice, struct llm_frames
     struct text data = text_plain(buf_str(&e->data));
     struct buf *out;
     if (e->kind == BLOCK_TOOL_CALL) {
-        out = begin_part(frames);
+        out = begin_part(e, frames);
         gemini_write_call(out, e->scratch, e->call_id, e->name, data, &e->signature);
         end_part(e, choice, out, frames);
     } else if ((e->kind == BLOCK_IMAGE || e->kind == BLOCK_AUDIO) && e->data.len > 0) {
-        out = begin_part(frames);
+        out = begin_part(e, frames);
         gemini_write_inline(out, e->media_type, data);
         if (!text_is_empty(e->signature.data) && out->len > 0) {
             out->len--;
@@ -235,7 +271,7 @@ static void stop_block(struct llm_encoder *e, unsigned choice, struct llm_frames
 /* One chunk with all that finished. */
 static void write_end(struct llm_encoder *e, struct llm_frames *frames)
 {
-    struct buf *out = frames->begin(frames, STR_EMPTY);
+    struct buf *out = begin_event(e, frames);
     BUF_LIT(out, "{\"candidates\":[");
     for (const struct held *h = e->held; h != NULL; h = h->next) {
         if (!h->is_finished)
@@ -245,17 +281,13 @@ static void write_end(struct llm_encoder *e, struct llm_frames *frames)
         BUF_LIT(out, "{\"content\":{\"parts\":[{\"text\":\"\"}],\"role\":\"model\"},");
         buf_printf(out, "\"finishReason\":\"%s\",\"index\":%u", gemini_finish_name(h->finish),
                    h->choice);
-        if (h->sources.len > 0 && buf_ok(&h->sources)) {
-            BUF_LIT(out, ",\"citationMetadata\":{\"citationSources\":[");
-            buf_add_str(out, buf_str(&h->sources));
-            BUF_LIT(out, "]}");
-        }
+        gemini_sources_write(&h->sources, out);
         buf_add_char(out, '}');
     }
     buf_add_char(out, ']');
     gemini_write_tail(out, &e->usage, e->id, e->model, e->settings);
     buf_add_char(out, '}');
-    frames->end(frames);
+    end_event(e, out, frames);
     e->is_over = true;
 }
 
@@ -271,9 +303,9 @@ static void start_answer(struct llm_encoder *e, const struct llm_event *event)
 static void write_failure(struct llm_encoder *e, const struct llm_error *error,
                           struct llm_frames *frames)
 {
-    struct buf *out = frames->begin(frames, STR_EMPTY);
+    struct buf *out = begin_event(e, frames);
     gemini_write_error(error, out);
-    frames->end(frames);
+    end_event(e, out, frames);
     e->is_over = true;
 }
 

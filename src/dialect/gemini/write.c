@@ -1,5 +1,7 @@
 #include "dialect/base64.h"
 #include "dialect/gemini/codec.h"
+#include "dialect/gemini/logprobs.h"
+#include "dialect/gemini/sources.h"
 #include "dialect/signature.h"
 
 /* The pieces of an answer as Gemini writes it, and whole answers. */
@@ -111,24 +113,6 @@ void gemini_write_inline(struct buf *out, struct text media_type, struct text da
     BUF_LIT(out, "}}");
 }
 
-void gemini_write_citation(struct buf *out, const struct llm_citation *citation)
-{
-    if (text_is_empty(citation->url) && text_is_empty(citation->title))
-        return;
-    gemini_comma(out);
-    buf_add_char(out, '{');
-    if (!text_is_empty(citation->url)) {
-        BUF_LIT(out, "\"uri\":");
-        text_write(out, citation->url);
-    }
-    if (!text_is_empty(citation->title)) {
-        gemini_comma(out);
-        BUF_LIT(out, "\"title\":");
-        text_write(out, citation->title);
-    }
-    buf_add_char(out, '}');
-}
-
 void gemini_write_tail(struct buf *out, const struct token_usage *usage, struct text id,
                        struct text model, const struct llm_codec_settings *settings)
 {
@@ -189,17 +173,14 @@ static void write_part(struct buf *out, struct arena *scratch, const struct llm_
 
 static void write_sources(struct buf *out, const struct llm_block *blocks)
 {
-    size_t before = out->len;
-    BUF_LIT(out, ",\"citationMetadata\":{\"citationSources\":[");
-    size_t empty = out->len;
+    struct gemini_sources sources;
+    gemini_sources_init(&sources);
     for (const struct llm_block *b = blocks; b != NULL; b = b->next) {
         for (const struct llm_citation *c = b->citations; c != NULL; c = c->next)
-            gemini_write_citation(out, c);
+            gemini_sources_add(&sources, c);
     }
-    if (out->len == empty)
-        out->len = before;
-    else
-        BUF_LIT(out, "]}");
+    gemini_sources_write(&sources, out);
+    gemini_sources_fini(&sources);
 }
 
 static void write_choice(struct buf *out, struct arena *scratch, const struct llm_choice *choice)
@@ -211,6 +192,10 @@ static void write_choice(struct buf *out, struct arena *scratch, const struct ll
     buf_printf(out, "],\"role\":\"model\"},\"finishReason\":\"%s\",\"index\":%u",
                gemini_finish_name(choice->finish), choice->index);
     write_sources(out, choice->blocks);
+    if (choice->logprobs.len > 0) {
+        BUF_LIT(out, ",\"logprobsResult\":");
+        gemini_write_logprobs(out, choice->logprobs);
+    }
     buf_add_char(out, '}');
 }
 
