@@ -33,8 +33,9 @@ struct condition;
  */
 const struct condition *condition_parse(struct arena *arena, struct str json);
 
-/* Does it hold? The arena is touched only to read a string that is written with escapes. Patterns
- * are matched by libc, which takes memory of its own for the time. NULL holds always. */
+/* Does it hold? The arena is touched only for patterns and to read strings that are written with
+ * escapes. Patterns are matched by libc, which takes memory of its own for the time and one lock a
+ * pattern. NULL holds always. */
 bool condition_holds(const struct condition *condition, const struct route_facts *facts,
                      struct arena *arena);
 
