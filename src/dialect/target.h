@@ -75,6 +75,9 @@ struct llm_target {
     bool is_stream;
     bool wants_usage; /* OpenAI chat: write stream_options.include_usage, the provider knows it */
     enum llm_variant variant;
+    /* Claude: what it takes of anthropic-beta ("a,b"). A writer puts it into the body where that is
+     * its place (Bedrock); elsewhere it is a header, which is the caller's to send. */
+    struct str betas;
     const struct llm_quirks *quirks; /* never NULL */
     const struct llm_traits *traits; /* never NULL */
 };

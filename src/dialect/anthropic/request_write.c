@@ -1,4 +1,5 @@
 #include "base/err.h"
+#include "dialect/anthropic/betas.h"
 #include "dialect/anthropic/codec.h"
 #include "dialect/anthropic/count.h"
 #include "dialect/field.h"
@@ -377,12 +378,36 @@ static void write_messages(struct writing *w)
     buf_add_char(w->out, ']');
 }
 
+/* On Bedrock they stand in the body, with those that are there already; elsewhere in a header. */
+static void write_betas(struct writing *w)
+{
+    bool in_body = w->target->variant == VARIANT_BEDROCK;
+    struct str names = in_body ? w->target->betas : STR_EMPTY;
+    for (struct llm_extra *e = w->request->extras; e != NULL && w->is_own; e = e->next) {
+        if (!str_eq(e->name, STR("anthropic_beta")) || (in_body && names.len == 0))
+            continue;
+        e->is_taken = true;
+        if (in_body) {
+            struct str object[] = {STR("{\"anthropic_beta\":"), e->raw, STR("}")};
+            struct str own = anthropic_betas_of_body(
+                w->arena, arena_concat(w->arena, object, ARRAY_LEN(object)));
+            struct str both[] = {own, own.len > 0 ? STR(",") : STR_EMPTY, names};
+            names = arena_concat(w->arena, both, ARRAY_LEN(both));
+        } else if (w->target->betas.len == 0) {
+            llm_note_dropped(w->notes, "anthropic_beta");
+        }
+    }
+    if (names.len == 0)
+        return;
+    anthropic_key(w->out, "anthropic_beta");
+    anthropic_betas_write(w->out, anthropic_betas_for(w->arena, names, VARIANT_NATIVE, NULL));
+}
+
 /* Where it goes, and which version is spoken there. */
 static void write_target(struct writing *w)
 {
     const char *own = anthropic_version_of(w->target->variant);
     const struct llm_extra *told = llm_extra_take(w->request, OWN, "anthropic_version");
-    struct str betas = STR("anthropic_beta");
     if (own == NULL) {
         anthropic_key_text(w->out, "model", text_plain(w->target->model));
     } else {
@@ -392,12 +417,7 @@ static void write_target(struct writing *w)
             version = str_n(told->raw.ptr + 1, told->raw.len - 2);
         anthropic_key_text(w->out, "anthropic_version", (struct text){version, true});
     }
-    for (struct llm_extra *e = w->request->extras; e != NULL && w->is_own; e = e->next) {
-        if (!str_eq(e->name, betas) || w->target->variant == VARIANT_BEDROCK)
-            continue;
-        e->is_taken = true; /* elsewhere they stand in a header */
-        llm_note_dropped(w->notes, "anthropic_beta");
-    }
+    write_betas(w);
     if (w->target->is_stream && w->target->variant != VARIANT_BEDROCK && !w->is_count)
         BUF_LIT(w->out, ",\"stream\":true");
 }

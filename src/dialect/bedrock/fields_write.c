@@ -1,3 +1,4 @@
+#include "dialect/anthropic/betas.h"
 #include "dialect/bedrock/request.h"
 #include "dialect/bedrock/write.h"
 #include "dialect/reasoning.h"
@@ -201,6 +202,8 @@ void bedrock_plan(const struct llm_request *request, const struct llm_target *ta
     /* Its own form of both is among the extras. */
     if (request->source == DIALECT_BEDROCK)
         return;
+    if (family == FAMILY_CLAUDE)
+        plan->betas = target->betas;
     plan->top_k = unless_refused(request, target, notes, request->top_k, FIELD_TOP_K);
     if (plan->top_k.len > 0 && (family == FAMILY_GPT_OSS || family == FAMILY_OTHER)) {
         drop(request, notes, FIELD_TOP_K);
@@ -249,6 +252,10 @@ static void write_planned(struct buf *out, const struct bedrock_plan *plan)
     if (plan->nova_effort != NULL) {
         bedrock_key(out, "reasoningConfig");
         buf_printf(out, "{\"type\":\"enabled\",\"maxReasoningEffort\":\"%s\"}", plan->nova_effort);
+    }
+    if (plan->betas.len > 0) {
+        bedrock_key(out, "anthropic_beta");
+        anthropic_betas_write(out, plan->betas);
     }
     if (text_is_some(plan->reasoning_effort)) {
         bedrock_key(out, "reasoning_effort");

@@ -31,6 +31,7 @@ struct bedrock_plan {
     const char *claude_effort;    /* output_config.effort */
     const char *nova_effort;      /* reasoningConfig.maxReasoningEffort */
     struct text reasoning_effort; /* gpt-oss */
+    struct str betas;             /* anthropic_beta: "a,b" */
     bool is_nova;                 /* top_k stands in an inferenceConfig of its own */
 };
 void bedrock_plan(const struct llm_request *request, const struct llm_target *target,

@@ -262,6 +262,40 @@ static void a_call_that_cannot_be_demanded_is_left_to_the_model(void **state)
     }
 }
 
+static void betas_of_a_translation_stand_where_the_target_takes_them(void **state)
+{
+    struct fixture *f = *state;
+    static const struct {
+        const char *body, *betas, *expected, *dropped;
+        enum llm_variant variant;
+    } cases[] = {
+        {"", "a,b", "[\"a\",\"b\"]", "", VARIANT_BEDROCK},
+        {",\"anthropic_beta\":[\"o\",\"b\"]", "a,b", "[\"o\",\"b\",\"a\"]", "", VARIANT_BEDROCK},
+        {",\"anthropic_beta\":[\"o\"]", "", "[\"o\"]", "", VARIANT_BEDROCK},
+        {"", "", NULL, "", VARIANT_BEDROCK},
+        /* A header says it. */
+        {",\"anthropic_beta\":[\"o\"]", "o", NULL, "", VARIANT_VERTEX},
+        {",\"anthropic_beta\":[\"o\"]", "", NULL, "anthropic_beta", VARIANT_VERTEX},
+        {"", "a", NULL, "", VARIANT_NATIVE},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct str parts[] = {STR("{\"max_tokens\":9,\"messages\":[]"), str_c(cases[i].body),
+                              STR("}")};
+        struct json_value value = {JSON_NONE, STR_EMPTY};
+        assert_int_equal(dialect->read_request(arena_concat(f->arena, parts, ARRAY_LEN(parts)),
+                                               f->arena, &f->request),
+                         0);
+        f->target.variant = cases[i].variant;
+        f->target.betas = str_c(cases[i].betas);
+        buf_clear(&f->dropped);
+        write_it(f);
+        json_find(buf_str(&f->out), "anthropic_beta", &value);
+        if (!str_eq(value.text, str_c(cases[i].expected)))
+            fail_msg("%zu: %.*s", i, STR_ARG(buf_str(&f->out)));
+        expect_notes(f, cases[i].dropped, "");
+    }
+}
+
 static void counting_asks_for_no_answer(void **state)
 {
     struct fixture *f = *state;
@@ -618,6 +652,7 @@ int main(void)
         TEST(thinking_is_asked_for_as_the_model_takes_it),
         TEST(a_model_that_always_thinks_is_not_told_otherwise),
         TEST(a_body_is_fitted_to_where_it_goes),
+        TEST(betas_of_a_translation_stand_where_the_target_takes_them),
         TEST(a_call_that_cannot_be_demanded_is_left_to_the_model),
         TEST(a_body_is_fitted_to_where_it_goes),
         TEST(counting_asks_for_no_answer),

@@ -31,11 +31,14 @@ static int tear_down(void **state)
     return 0;
 }
 
+static struct str betas;
+
 static void write_for(struct llm_request *request, const char *model, enum llm_thinking thinking)
 {
     static const struct llm_quirks quirks;
     const struct llm_traits traits = {.thinking = thinking};
-    struct llm_target target = {.model = str_c(model), .quirks = &quirks, .traits = &traits};
+    struct llm_target target = {
+        .model = str_c(model), .betas = betas, .quirks = &quirks, .traits = &traits};
     struct llm_notes notes = {&dropped, &supplied};
     buf_clear(&out);
     buf_clear(&dropped);
@@ -535,6 +538,14 @@ static void test_what_rules_out_thinking_and_what_it_rules_out(void **state)
     assert_false(json_find(buf_str(&out), "additionalModelRequestFields.thinking", &value));
     assert_true(json_find(buf_str(&out), "toolConfig.toolChoice.any", &value));
     expect_notes("reasoning_effort", "");
+
+    betas = STR("a,b");
+    write_for(&request, CLAUDE, THINKING_BUDGET);
+    assert_true(json_find(buf_str(&out), "additionalModelRequestFields.anthropic_beta", &value));
+    assert_true(str_eq(value.text, STR("[\"a\",\"b\"]")));
+    write_for(&request, NOVA_2, THINKING_UNKNOWN);
+    assert_true(str_find(buf_str(&out), STR("anthropic_beta")) < 0);
+    betas = STR_EMPTY;
 }
 
 int main(void)
