@@ -18,6 +18,19 @@ static void write_listeners(struct buf *out, const struct settings *s)
     BUF_LIT(out, "\n");
 }
 
+static void write_routes(struct buf *out, const struct settings *s)
+{
+    write_names(out, "routes     ", s->route_count);
+    for (unsigned i = 0; i < s->route_count; i++) {
+        const struct route *route = &s->routes[i];
+        buf_printf(out, "%s%.*s -> ", i > 0 ? "\n           " : "", STR_ARG(route->name));
+        for (unsigned k = 0; k < route->target_count; k++)
+            buf_printf(out, "%s%.*s", k > 0 ? ", " : "", STR_ARG(route->targets[k].target));
+        buf_printf(out, " (%s)", route_strategy_names[route->strategy]);
+    }
+    BUF_LIT(out, "\n");
+}
+
 /* Names only: no key, no hash, no address with a password in it. */
 static void write_summary(struct buf *out, const struct settings *s)
 {
@@ -38,6 +51,7 @@ static void write_summary(struct buf *out, const struct settings *s)
         buf_printf(out, "%s%.*s -> %.*s", i > 0 ? ", " : "", STR_ARG(s->aliases[i].name),
                    STR_ARG(s->aliases[i].target));
     BUF_LIT(out, "\n");
+    write_routes(out, s);
 }
 
 int server_check(const char *config)

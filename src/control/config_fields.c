@@ -1,5 +1,6 @@
 #include "control/config_fields.h"
 
+#include "control/config_reader.h"
 #include "control/config_value.h"
 #include "gateway/settings.h"
 
@@ -35,13 +36,33 @@ const char *config_set_listen_tls(void *object, struct arena *arena, struct str 
     return NULL;
 }
 
-const char *config_set_key_name(void *object, struct arena *arena, struct str text)
+static const char *set_name(struct str *name, struct arena *arena, struct str text)
 {
-    struct virtual_key *key = object;
     if (!is_name(text) || text.len > KEY_NAME_MAX)
         return "a name of letters, digits, \".\", \"_\" and \"-\", at most 64 long";
-    key->name = arena_dup(arena, text);
-    return key->name.ptr != NULL ? NULL : no_memory;
+    *name = arena_dup(arena, text);
+    return name->ptr != NULL ? NULL : no_memory;
+}
+
+const char *config_set_key_name(void *object, struct arena *arena, struct str text)
+{
+    return set_name(&((struct virtual_key *)object)->name, arena, text);
+}
+
+const char *config_set_key_team(void *object, struct arena *arena, struct str text)
+{
+    return set_name(&((struct virtual_key *)object)->team, arena, text);
+}
+
+const char *config_set_pool_key_name(void *object, struct arena *arena, struct str text)
+{
+    return set_name(&((struct provider_key *)object)->name, arena, text);
+}
+
+void config_route_begin(struct config_reader *reader, void *object, const struct config_node *node)
+{
+    (void)node;
+    ((struct route *)object)->policy = reader->settings->routing;
 }
 
 const char *config_set_key_hash(void *object, struct arena *arena, struct str text)

@@ -20,6 +20,7 @@ config_set_fn config_set_key_hash;
 config_set_fn config_set_key_value;
 config_set_fn config_set_key_aws_id;
 config_set_fn config_set_key_aws_secret;
+config_set_fn config_set_key_team;
 
 /* struct provider */
 config_set_fn config_set_base_url;
@@ -29,6 +30,12 @@ config_set_fn config_check_bool;
 config_set_fn config_ignore;
 /* A provider starts from its row of the catalogue. */
 config_begin_fn config_provider_begin;
+
+/* struct provider_key */
+config_set_fn config_set_pool_key_name;
+
+/* A route starts from `routing`. */
+config_begin_fn config_route_begin;
 
 /* struct price, struct price_tier: no class has a price yet. */
 config_begin_fn config_price_begin;

@@ -38,6 +38,7 @@ struct settings *config_read_text(struct str text, const char *path,
         .files = files,
         .folder = str_head(whole, (size_t)(str_rindex(whole, '/') + 1)),
         .expands = true,
+        .settings = settings,
     };
     const struct config_node *root = config_node_parse(report->arena, text, report);
     if (root != NULL && config_load_catalogue(&reader)) {

@@ -285,6 +285,7 @@ void config_finish(struct config_reader *reader, const struct config_node *root,
         return;
     finish_aliases(reader, config_node_get(root, STR("models")), settings);
     config_finish_prices(reader, config_node_get(root, STR("prices")), settings);
+    config_finish_routes(reader, root, settings);
     check_exposure(reader, listen, options, settings);
     if (config_node_get(config_node_get(root, STR("metrics")), STR("require_key")) == NULL)
         settings->metrics_need_key = settings->auth == AUTH_MODE_KEYS && settings->key_count > 0 &&

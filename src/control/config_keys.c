@@ -1,24 +1,6 @@
 #include "control/config_keys.h"
 
-#include "control/config_fields.h"
-#include "gateway/settings.h"
-
-/* Where a field lies. */
-#define FIELD(type, member) .offset = offsetof(type, member), .width = sizeof(((type *)0)->member)
-/* An array with its count beside it. */
-#define ARRAY(type, member, counter)                                        \
-    .offset = offsetof(type, member), .width = sizeof(((type *)0)->member), \
-    .count_offset = offsetof(type, counter), .stride = sizeof(*((type *)0)->member)
-#define SECTION(table)                             \
-    {                                              \
-        .keys = (table), .count = ARRAY_LEN(table) \
-    }
-
-#define KIB INT64_C(1024)
-#define MIB (1024 * KIB)
-#define GIB (1024 * MIB)
-#define MINUTE_NS (60 * NS_PER_SEC)
-#define DAY_NS (24 * 60 * MINUTE_NS)
+#include "control/config_rows.h"
 
 /* --- listen ---------------------------------------------------------------------------------- */
 
@@ -91,6 +73,12 @@ static const struct config_key key_keys[] = {
      .example = "2027-01-31"},
     {"disabled", CONFIG_BOOL, FIELD(struct virtual_key, is_disabled), .fallback = "false",
      .help = "refuse the key without removing it"},
+    {"team", CONFIG_STRING, FIELD(struct virtual_key, team), .set = config_set_key_team,
+     .help = "team that the key belongs to, for the conditions of routes",
+     .detail = "Letters, digits, `.`, `_` and `-`, at most 64.", .example = "search"},
+    {"admin", CONFIG_BOOL, FIELD(struct virtual_key, is_admin), .fallback = "false",
+     .help = "the key may see the health of providers and ask for plans",
+     .detail = "`GET /v1/weir/health` and `POST /v1/weir/plan`."},
 };
 static const struct config_section key = SECTION(key_keys);
 
@@ -250,6 +238,21 @@ static const struct config_key trait_keys[] = {
 };
 static const struct config_section provider_traits_section = SECTION(trait_keys);
 
+static const struct config_key pool_key_keys[] = {
+    {"name", CONFIG_STRING, FIELD(struct provider_key, name), .set = config_set_pool_key_name,
+     .fallback_note = "`key-1`, `key-2` and so on, by its place",
+     .help = "name of the key in logs and metrics",
+     .detail = "Letters, digits, `.`, `_` and `-`, at most 64; unique in its provider.",
+     .example = "account-a"},
+    {"api_key", CONFIG_SECRET, FIELD(struct provider_key, api_key), .is_required = true,
+     .help = "the credential", .example = "${OPENAI_API_KEY_A}"},
+    {"weight", CONFIG_INTEGER, FIELD(struct provider_key, weight), .min = 0, .max = 1000,
+     .fallback = "1", .help = "its share of the requests",
+     .detail = "A key of weight 0 is taken only when no other can be."},
+};
+static const struct config_section pool_key = {
+    .keys = pool_key_keys, .count = ARRAY_LEN(pool_key_keys), .shorthand = "api_key"};
+
 static const struct config_key provider_keys[] = {
     {"enabled", CONFIG_BOOL, .set = config_check_bool, .fallback_note = "true",
      .help = "`false` leaves the provider out",
@@ -292,6 +295,11 @@ static const struct config_key provider_keys[] = {
                "(`OPENAI_API_KEY` for `openai`), unless `base_url` is written as well: a key is "
                "never sent to another place than its provider's just because it was lying there.",
      .example = "${OPENAI_API_KEY}"},
+    {"keys", CONFIG_LIST, ARRAY(struct provider, keys, key_count), .section = &pool_key,
+     .help = "several credentials that share the traffic, instead of `api_key`",
+     .detail = "weir learns the limits of each from the provider's answers and passes over one "
+               "that is near its limit, or refused.",
+     .example = "[{name: a, api_key: \"${OPENAI_A}\"}, {name: b, api_key: \"${OPENAI_B}\"}]"},
     {"auth", CONFIG_SECTION, .section = &provider_auth, .help = "how the credential is sent"},
     {"headers", CONFIG_PAIRS, FIELD(struct provider, headers),
      .help = "headers to send with every request",
@@ -340,6 +348,7 @@ const struct config_section config_provider = {
     .count = ARRAY_LEN(provider_keys),
     .name_offset = offsetof(struct provider, name),
     .element = "provider",
+    .naming = NAMING_LOWER,
     .begin = config_provider_begin,
 };
 
@@ -507,6 +516,12 @@ static const struct config_key root_keys[] = {
     {"models", CONFIG_MAP, ARRAY(struct settings, aliases, alias_count), .section = &alias,
      .help = "names that clients may ask for, and what is behind them",
      .detail = "Each entry is `name: provider/model`.", .example = "{fast: openai/gpt-4o-mini}"},
+    {"routes", CONFIG_MAP, ARRAY(struct settings, routes, route_count), .section = &config_route,
+     .help = "names that clients may ask for, with several targets behind each",
+     .detail = "A strategy picks among the targets, and a request goes on to the next one when a "
+               "target fails. `NAME:floor` asks for the cheapest target first, `NAME:nitro` for "
+               "the fastest. A list alone is the route's targets, in their order.",
+     .example = "{fast: [openai/gpt-4o-mini, anthropic/claude-haiku-4-5]}"},
     {"prices", CONFIG_LIST, ARRAY(struct settings, prices, price_count), .section = &config_price,
      .help = "what tokens cost, where weir cannot know",
      .detail = "The first entry that fits counts, then weir's own table. A model that neither has "
@@ -521,6 +536,10 @@ static const struct config_key root_keys[] = {
      .help = "answers of the Responses API that weir keeps itself"},
     {"limits", CONFIG_SECTION, .section = &limits, .help = "bounds on what peers may send"},
     {"timeouts", CONFIG_SECTION, .section = &timeouts, .help = "how long anything may take"},
+    {"routing", CONFIG_SECTION, .section = &config_routing, .is_early = true,
+     .help = "how requests are kept alive, where a route does not say otherwise"},
+    {"journal", CONFIG_SECTION, .section = &config_journal,
+     .help = "memory for streams, so that they survive a break on either side"},
     {"pool", CONFIG_SECTION, .section = &pool, .help = "idle connections to providers"},
     {"log", CONFIG_SECTION, .section = &log_section, .help = "what is written where"},
     {"metrics", CONFIG_SECTION, .section = &metrics, .help = "`GET /metrics`"},
@@ -549,8 +568,11 @@ const char *config_type_name(enum config_type type)
         [CONFIG_ENUM] = "one of",
         [CONFIG_TIME] = "time",
         [CONFIG_USD] = "US dollars",
+        [CONFIG_PERCENT] = "percentage",
         [CONFIG_STRINGS] = "list of strings",
         [CONFIG_PAIRS] = "mapping of names to secrets",
+        [CONFIG_PARAMS] = "mapping of names to values",
+        [CONFIG_CONDITION] = "mapping of conditions",
         [CONFIG_SECTION] = "mapping",
         [CONFIG_LIST] = "list",
         [CONFIG_MAP] = "mapping of names",

@@ -24,13 +24,23 @@ enum config_type {
     CONFIG_ENUM,     /* an int-sized enum, by the index in `names` */
     CONFIG_TIME,     /* int64_t nanoseconds since 1970 */
     CONFIG_USD,      /* int64_t nano-dollars; written in dollars, with decimals */
+    CONFIG_PERCENT,  /* uint32_t millionths; written as a percentage, with decimals */
     /* Collections. */
-    CONFIG_STRINGS, /* list of strings: struct str *, count in an unsigned */
-    CONFIG_PAIRS,   /* mapping of names to secrets: struct http_headers */
-    CONFIG_SECTION, /* mapping with the keys of `section` */
-    CONFIG_LIST,    /* list of mappings with the keys of `section`: array and count */
-    CONFIG_MAP,     /* mapping of free names to such mappings: array and count */
+    CONFIG_STRINGS,   /* list of strings: struct str *, count in an unsigned */
+    CONFIG_PAIRS,     /* mapping of names to secrets: struct http_headers */
+    CONFIG_PARAMS,    /* mapping of names to any values: struct route_param *, count beside it */
+    CONFIG_CONDITION, /* mapping of conditions: const struct condition * */
+    CONFIG_SECTION,   /* mapping with the keys of `section` */
+    CONFIG_LIST,      /* list of mappings with the keys of `section`: array and count */
+    CONFIG_MAP,       /* mapping of free names to such mappings: array and count */
     CONFIG_TYPE_COUNT
+};
+
+/* What the names of a CONFIG_MAP's elements are made of. */
+enum config_naming {
+    NAMING_FREE,  /* no spaces and control characters */
+    NAMING_LOWER, /* lower-case letters, digits, ".", "_" and "-" */
+    NAMING_PLAIN, /* letters, digits, ".", "_" and "-" */
 };
 
 struct config_section;
@@ -47,16 +57,20 @@ typedef const char *config_set_fn(void *object, struct arena *arena, struct str 
 struct config_key {
     const char *name;
     enum config_type type;
-    uint32_t offset;          /* of the field in the section's struct */
+    uint32_t offset;          /* of the field in the section's struct; CONFIG_SECTION: of the struct
+                                 that its own keys go by, 0 = the same */
     uint32_t width;           /* bytes of the field */
     uint32_t count_offset;    /* of the unsigned that counts the elements of a list or map */
     uint32_t stride;          /* bytes of such an element */
-    int64_t min, max;         /* integer: as they are; duration: ns; size: bytes */
+    int64_t min, max;         /* integer: as they are; duration: ns; size: bytes; percentage:
+                                 millionths */
     const char *const *names; /* CONFIG_ENUM: ends with NULL */
     const struct config_section *section; /* CONFIG_SECTION, CONFIG_LIST, CONFIG_MAP */
     config_set_fn *set;                   /* instead of storing by offset */
     const char *fallback;      /* the default, written as in a config; NULL = nothing is set */
     const char *fallback_note; /* the default in words, where it is not a constant */
+    /* CONFIG_SECTION: read before the others, because what they are made of starts from it. */
+    bool is_early;
     bool is_required;
     bool is_restart;     /* a change takes effect at the next start, not on reload */
     const char *help;    /* one line, no full stop */
@@ -67,12 +81,14 @@ struct config_key {
 struct config_section {
     const struct config_key *keys;
     uint32_t count;
-    /* A list's or map's element may be written as a scalar: it is the value of this key. */
+    /* What is not written as a mapping is the value of this key: a scalar, or a list where the key
+     * holds one. */
     const char *shorthand;
     /* CONFIG_MAP: where the element's name goes. */
     uint32_t name_offset;
     /* CONFIG_MAP: what a name is called in messages ("provider"). */
     const char *element;
+    enum config_naming naming;
     /* CONFIG_MAP: fills in what an element starts from, before its node is read; or NULL. */
     config_begin_fn *begin;
 };

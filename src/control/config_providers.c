@@ -124,6 +124,7 @@ static void find_credential(struct config_reader *reader, const struct config_no
     if (provider->auth == AUTH_NO_CREDENTIAL || provider->is_simulated ||
         (is_fetched && config_node_get(node, STR("auth")) != NULL) || provider->api_key.len > 0 ||
         config_node_get(node, STR("api_key")) != NULL ||
+        config_node_get(node, STR("keys")) != NULL ||
         config_node_get(node, STR("base_url")) != NULL)
         return;
     /* The catalogue names a variable for one row only; this one serves all of Bedrock's. */
@@ -143,6 +144,59 @@ static void find_credential(struct config_reader *reader, const struct config_no
         STR_ARG(provider->name), name != NULL ? " here, or in the environment variable " : "",
         name != NULL ? name : "",
         name != NULL ? "" : ", or \"auth: {kind: none}\" when it needs no credential");
+}
+
+static void check_pool_twins(struct config_reader *reader, const struct config_node *list,
+                             const struct provider *provider)
+{
+    const struct config_node *entry = list->first;
+    for (unsigned i = 0; i < provider->key_count; i++, entry = entry->next) {
+        const struct provider_key *key = &provider->keys[i];
+        for (unsigned j = 0; j < i; j++) {
+            if (str_eq(key->name, provider->keys[j].name))
+                config_error(reader->report, entry->mark,
+                             "provider \"%.*s\": found the key name \"%.*s\" twice",
+                             STR_ARG(provider->name), STR_ARG(key->name));
+            else if (str_eq_secret(key->api_key, provider->keys[j].api_key))
+                config_error(reader->report, entry->mark,
+                             "provider \"%.*s\": the keys \"%.*s\" and \"%.*s\" are the same",
+                             STR_ARG(provider->name), STR_ARG(provider->keys[j].name),
+                             STR_ARG(key->name));
+        }
+    }
+}
+
+/* The pool of keys; its first one is the provider's api_key as well. */
+static void finish_pool(struct config_reader *reader, const struct config_node *node,
+                        struct provider *provider)
+{
+    const struct config_node *list = config_node_get(node, STR("keys"));
+    if (list == NULL || list->kind != NODE_LIST)
+        return;
+    if (config_node_get(node, STR("api_key")) != NULL)
+        config_error(reader->report, list->mark,
+                     "provider \"%.*s\": found \"api_key\" and \"keys\"; expected one of the two",
+                     STR_ARG(provider->name));
+    uint64_t sum = 0;
+    for (unsigned i = 0; i < provider->key_count; i++) {
+        struct provider_key *key = &provider->keys[i];
+        if (key->name.len == 0)
+            key->name = arena_printf(reader->arena, "key-%u", i + 1);
+        sum += key->weight;
+        if (!http_value_is_safe(key->api_key))
+            config_error(reader->report, list->mark,
+                         "provider \"%.*s\": the key \"%.*s\" holds a line break or another "
+                         "control character",
+                         STR_ARG(provider->name), STR_ARG(key->name));
+    }
+    if (sum == 0)
+        config_error(reader->report, list->mark,
+                     "provider \"%.*s\": found no key with a \"weight\" above 0; expected at "
+                     "least one",
+                     STR_ARG(provider->name));
+    check_pool_twins(reader, list, provider);
+    if (provider->key_count > 0)
+        provider->api_key = provider->keys[0].api_key;
 }
 
 static void check_tls(struct config_reader *reader, const struct config_node *node,
@@ -174,6 +228,7 @@ static void finish_provider(struct config_reader *reader, const struct config_no
     check_has_url(reader, node, provider);
     check_tls(reader, node, provider);
     config_default_paths(provider);
+    finish_pool(reader, node, provider);
     unsigned errors = reader->report->errors;
     find_credential(reader, node, provider);
     if (errors != reader->report->errors ||

@@ -21,6 +21,9 @@ static const char *type_phrase(const struct config_key *key)
         [CONFIG_USD] = "an amount in US dollars like \"2.5\"",
         [CONFIG_STRINGS] = "a list of texts, as in [one, two]",
         [CONFIG_PAIRS] = "a mapping of names to texts",
+        [CONFIG_PERCENT] = "a percentage like \"2.5\"",
+        [CONFIG_PARAMS] = "a mapping of names to values",
+        [CONFIG_CONDITION] = "a mapping of conditions",
         [CONFIG_SECTION] = "a mapping of keys to values",
         [CONFIG_LIST] = "a list, one \"- \" an entry",
         [CONFIG_MAP] = "a mapping of names to entries",
@@ -160,6 +163,9 @@ static void read_scalar(struct config_reader *reader, const struct config_key *k
         wrong_value(reader, key, node, is_expanded, expected);
 }
 
+static void read_key(struct config_reader *reader, const struct config_key *key,
+                     const struct config_node *node, void *object);
+
 /* --- collections -------------------------------------------------------------------------------
  */
 
@@ -250,21 +256,48 @@ static void read_pairs(struct config_reader *reader, const struct config_key *ke
         read_pair(reader, n, field_of(key, object));
 }
 
-static bool is_element_name(const struct config_section *section, struct str name)
+static const char *const naming_phrases[] = {
+    [NAMING_FREE] = "a name without spaces and control characters",
+    [NAMING_LOWER] = "lower-case letters, digits, \".\", \"_\" and \"-\", at most 64",
+    [NAMING_PLAIN] = "letters, digits, \".\", \"_\" and \"-\", at most 64",
+};
+
+static bool is_name_char(enum config_naming naming, char c)
 {
-    if (section->begin == NULL) {
-        for (size_t i = 0; i < name.len; i++) {
-            if ((unsigned char)name.ptr[i] <= ' ' || name.ptr[i] == 0x7f)
-                return false;
-        }
-        return name.len > 0;
-    }
+    if (naming == NAMING_FREE)
+        return (unsigned char)c > ' ' && c != 0x7f;
+    return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '.' || c == '_' || c == '-' ||
+           (naming == NAMING_PLAIN && c >= 'A' && c <= 'Z');
+}
+
+static bool is_element_name(enum config_naming naming, struct str name)
+{
     for (size_t i = 0; i < name.len; i++) {
-        char c = name.ptr[i];
-        if (!(c >= 'a' && c <= 'z') && !(c >= '0' && c <= '9') && c != '.' && c != '_' && c != '-')
+        if (!is_name_char(naming, name.ptr[i]))
             return false;
     }
-    return name.len > 0 && name.len <= 64;
+    return name.len > 0 && (naming == NAMING_FREE || name.len <= 64);
+}
+
+/* A section's node, as the mapping that it is or as the value of one of its keys. */
+static void read_body(struct config_reader *reader, const struct config_key *key,
+                      const struct config_node *node, void *object)
+{
+    const struct config_section *section = key->section;
+    const struct config_key *short_key =
+        section->shorthand != NULL ? config_key_find(section, str_c(section->shorthand)) : NULL;
+    bool is_silent = key->type == CONFIG_SECTION && config_node_is_null(node);
+    bool is_short = short_key != NULL && !is_silent &&
+                    (node->kind == NODE_SCALAR ||
+                     (node->kind == NODE_LIST &&
+                      (short_key->type == CONFIG_STRINGS || short_key->type == CONFIG_LIST)));
+    if (!is_short) {
+        config_read_section(reader, section, node, object);
+        return;
+    }
+    struct config_key written = *short_key;
+    written.name = key->name;
+    read_key(reader, &written, node, object);
 }
 
 static void read_element(struct config_reader *reader, const struct config_key *key,
@@ -275,22 +308,14 @@ static void read_element(struct config_reader *reader, const struct config_key *
     if (key->type == CONFIG_MAP) {
         struct str name = arena_dup(reader->arena, node->key);
         memcpy((char *)element + section->name_offset, &name, sizeof(name));
-        if (!is_element_name(section, name))
+        if (!is_element_name(section->naming, name))
             config_error(reader->report, node->key_mark, "found the %s name \"%.*s\"; expected %s",
                          section->element, STR_ARG(str_head(name, 80)),
-                         section->begin == NULL
-                             ? "a name without spaces and control characters"
-                             : "lower-case letters, digits, \".\", \"_\" and \"-\", at most 64");
+                         naming_phrases[section->naming]);
     }
     if (section->begin != NULL)
         section->begin(reader, element, node);
-    if (section->shorthand != NULL && node->kind == NODE_SCALAR) {
-        struct config_key shorthand = *config_key_find(section, str_c(section->shorthand));
-        shorthand.name = key->name; /* the one that was written */
-        read_scalar(reader, &shorthand, node, element);
-    } else {
-        config_read_section(reader, section, node, element);
-    }
+    read_body(reader, key, node, element);
 }
 
 static void read_elements(struct config_reader *reader, const struct config_key *key,
@@ -326,7 +351,13 @@ static void read_key(struct config_reader *reader, const struct config_key *key,
     case CONFIG_SECTION:
         if (key->set != NULL)
             key->set(object, reader->arena, STR_EMPTY);
-        config_read_section(reader, key->section, node, object);
+        read_body(reader, key, node, field_of(key, object));
+        break;
+    case CONFIG_PARAMS:
+        config_read_params(reader, key, node, object);
+        break;
+    case CONFIG_CONDITION:
+        config_read_condition(reader, key, node, object);
         break;
     case CONFIG_LIST:
     case CONFIG_MAP:
@@ -345,7 +376,7 @@ void config_set_defaults(const struct config_section *section, void *object, str
     for (uint32_t i = 0; i < section->count; i++) {
         const struct config_key *key = &section->keys[i];
         if (key->type == CONFIG_SECTION)
-            config_set_defaults(key->section, object, arena);
+            config_set_defaults(key->section, (char *)object + key->offset, arena);
         else if (key->fallback != NULL)
             CHECK(config_store(key, object, arena, str_c(key->fallback)) == NULL);
     }
@@ -370,11 +401,18 @@ void config_read_section(struct config_reader *reader, const struct config_secti
                      config_node_what(node));
         return;
     }
+    for (uint32_t i = 0; i < section->count; i++) {
+        const struct config_key *key = &section->keys[i];
+        const struct config_node *n =
+            key->is_early ? config_node_get(node, str_c(key->name)) : NULL;
+        if (n != NULL)
+            read_key(reader, key, n, object);
+    }
     for (const struct config_node *n = node->first; n != NULL; n = n->next) {
         const struct config_key *key = config_key_find(section, n->key);
         if (key == NULL)
             unknown_key(reader, section, n);
-        else
+        else if (!key->is_early)
             read_key(reader, key, n, object);
     }
     check_required(reader, section, node);

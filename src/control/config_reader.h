@@ -8,6 +8,7 @@
 #ifndef WEIR_CONTROL_CONFIG_READER_H
 #define WEIR_CONTROL_CONFIG_READER_H
 
+#include "base/buf.h"
 #include "control/config.h"
 #include "control/config_keys.h"
 #include "control/config_node.h"
@@ -18,6 +19,7 @@ struct config_reader {
     struct config_files *files; /* NULL = not kept */
     struct str folder;          /* of the config file, with its last slash; empty = current */
     bool expands;               /* ${VAR} in values */
+    struct settings *settings;  /* what is being read; NULL for the catalogue */
     const struct config_node *catalogue; /* the rows of the built-in catalogue */
     const char **catalogue_names;        /* ends with NULL */
 };
@@ -43,6 +45,15 @@ bool config_apply_catalogue(struct config_reader *reader, struct str name,
  */
 struct str config_expand(struct config_reader *reader, struct str text, struct config_mark mark,
                          bool *is_changed);
+/* A node of any kind as JSON, with plain scalars typed by YAML's core schema and quoted ones as
+ * strings; false after an error was reported. */
+bool config_write_json(struct config_reader *reader, const struct config_node *node,
+                       struct buf *out);
+/* What the node holds, for keys of the types of these names. */
+void config_read_params(struct config_reader *reader, const struct config_key *key,
+                        const struct config_node *node, void *object);
+void config_read_condition(struct config_reader *reader, const struct config_key *key,
+                           const struct config_node *node, void *object);
 /* The content of the file named by a node {file: PATH}, without newlines at its end; ptr NULL
  * after an error was reported. */
 struct str config_read_secret_file(struct config_reader *reader, const struct config_node *node);

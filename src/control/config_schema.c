@@ -7,6 +7,7 @@
 #define FROM_ENVIRONMENT "{\"type\":\"string\",\"pattern\":\"\\\\$\\\\{\"}"
 
 static void write_object(struct buf *out, const struct config_section *section);
+static void write_shape(struct buf *out, const struct config_key *key);
 
 static void write_names(struct buf *out, const char *const *names)
 {
@@ -28,14 +29,30 @@ static void write_integer(struct buf *out, const struct config_key *key)
     BUF_LIT(out, "}");
 }
 
-/* One list entry or map value, with its shorthand. */
+/* The members of a schema object for a section, with its shorthand. */
+static void write_body(struct buf *out, const struct config_section *section)
+{
+    if (section->shorthand == NULL) {
+        write_object(out, section);
+        return;
+    }
+    const struct config_key *key = config_key_find(section, str_c(section->shorthand));
+    BUF_LIT(out, "\"anyOf\":[{");
+    if (key->type == CONFIG_STRINGS || key->type == CONFIG_LIST)
+        write_shape(out, key);
+    else
+        BUF_LIT(out, "\"type\":[\"string\",\"integer\"]");
+    BUF_LIT(out, "},{");
+    write_object(out, section);
+    BUF_LIT(out, "}]");
+}
+
+/* One list entry or map value. */
 static void write_element(struct buf *out, const struct config_section *section)
 {
     BUF_LIT(out, "{");
-    if (section->shorthand != NULL)
-        BUF_LIT(out, "\"anyOf\":[{\"type\":[\"string\",\"integer\"]},{");
-    write_object(out, section);
-    buf_add_str(out, str_c(section->shorthand != NULL ? "}]}" : "}"));
+    write_body(out, section);
+    BUF_LIT(out, "}");
 }
 
 /* "anyOf" alternatives of a scalar. */
@@ -67,6 +84,9 @@ static void write_scalar(struct buf *out, const struct config_key *key)
                 "{\"type\":\"string\"}},\"required\":[\"file\"],"
                 "\"additionalProperties\":false}");
         break;
+    case CONFIG_PERCENT:
+        BUF_LIT(out, "{\"type\":\"number\",\"minimum\":0},{\"type\":\"string\"}");
+        break;
     case CONFIG_USD:
         BUF_LIT(out, "{\"type\":\"number\",\"minimum\":0,\"maximum\":1000000},"
                      "{\"type\":\"string\"}");
@@ -92,8 +112,12 @@ static void write_shape(struct buf *out, const struct config_key *key)
         write_scalar(out, &(struct config_key){.type = CONFIG_SECRET});
         BUF_LIT(out, "]}");
         break;
+    case CONFIG_PARAMS:
+    case CONFIG_CONDITION:
+        BUF_LIT(out, "\"type\":[\"object\",\"null\"]");
+        break;
     case CONFIG_SECTION:
-        write_object(out, key->section);
+        write_body(out, key->section);
         break;
     case CONFIG_LIST:
         BUF_LIT(out, "\"type\":[\"array\",\"null\"],\"items\":");
@@ -114,7 +138,7 @@ static void write_shape(struct buf *out, const struct config_key *key)
 static void write_default(struct buf *out, const struct config_key *key)
 {
     BUF_LIT(out, ",\"default\":");
-    if (key->type == CONFIG_BOOL || key->type == CONFIG_INTEGER)
+    if (key->type == CONFIG_BOOL || key->type == CONFIG_INTEGER || key->type == CONFIG_PERCENT)
         buf_add_str(out, str_c(key->fallback));
     else
         buf_add_json(out, str_c(key->fallback));

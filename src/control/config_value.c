@@ -104,6 +104,27 @@ const char *config_parse_size(struct arena *arena, struct str text, int64_t *byt
     return NULL;
 }
 
+const char *config_parse_percent(struct str text, int64_t *millionths)
+{
+    static const char expected[] = "a percentage like \"10\", \"0.5\" or \"2.5%\"";
+    enum { DECIMALS_MAX = 4, PERCENT = 10000 };
+    if (str_ends(text, STR("%")))
+        text = str_head(text, text.len - 1);
+    struct str whole;
+    bool has_point = str_cut(&text, '.', &whole);
+    uint64_t number, fraction = 0;
+    if (!str_to_u64(whole, &number) || number > 1000000 || (has_point && text.len == 0))
+        return expected;
+    if (text.len > DECIMALS_MAX)
+        return "a percentage with at most four decimals";
+    if (text.len > 0 && !str_to_u64(text, &fraction))
+        return expected;
+    for (size_t i = text.len; i < DECIMALS_MAX; i++)
+        fraction *= 10;
+    *millionths = (int64_t)(number * PERCENT + fraction);
+    return NULL;
+}
+
 const char *config_parse_bool(struct str text, bool *value)
 {
     if (str_eq(text, STR("true")) || str_eq(text, STR("false"))) {
@@ -235,6 +256,8 @@ static void write_bound(struct buf *out, const struct config_key *key, int64_t v
         config_write_duration(out, value);
     else if (key->type == CONFIG_SIZE)
         config_write_size(out, value);
+    else if (key->type == CONFIG_PERCENT)
+        buf_printf(out, "%.10g", (double)value / 1e4);
     else
         buf_add_i64(out, value);
 }
@@ -345,6 +368,9 @@ const char *config_store(const struct config_key *key, void *object, struct aren
         break;
     case CONFIG_SIZE:
         expected = config_parse_size(arena, text, &number);
+        break;
+    case CONFIG_PERCENT:
+        expected = config_parse_percent(text, &number);
         break;
     case CONFIG_TIME:
         expected = config_parse_time(text, &number);

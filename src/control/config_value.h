@@ -15,6 +15,8 @@
 const char *config_parse_duration(struct arena *arena, struct str text, int64_t *ns);
 /* A number with its unit: B, KB, MB, GB (powers of 1000), KiB, MiB, GiB (powers of 1024). */
 const char *config_parse_size(struct arena *arena, struct str text, int64_t *bytes);
+/* "12", "0.5" or "2.5%", at most four decimals. */
+const char *config_parse_percent(struct str text, int64_t *millionths);
 const char *config_parse_bool(struct str text, bool *value);
 /* RFC 3339, or a date alone, which is its first moment in UTC. */
 const char *config_parse_time(struct str text, int64_t *wall_ns);

@@ -236,10 +236,11 @@ static void bad_variables_are_told(void **state)
     must_refuse("threads: ${WEIR_T", "weir.yaml:1:10: found \"${\" without its \"}\"; expected "
                                      "${NAME}, and $$ for a dollar sign");
     /* Not in keys. */
-    must_refuse("${WEIR_T_SECRET}: 1",
-                "weir.yaml:1:1: unknown key \"${WEIR_T_SECRET}\"; expected one of listen, "
-                "threads, auth, keys, providers, models, unmappable, responses, limits, timeouts, "
-                "pool, log, metrics");
+    must_refuse(
+        "${WEIR_T_SECRET}: 1",
+        "weir.yaml:1:1: unknown key \"${WEIR_T_SECRET}\"; expected one of listen, "
+        "threads, auth, keys, providers, models, routes, prices, unmappable, responses, limits, "
+        "timeouts, routing, journal, pool, log, metrics");
 }
 
 static void a_secret_is_in_no_message(void **state)
