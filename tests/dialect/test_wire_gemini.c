@@ -79,12 +79,8 @@ static yyjson_mut_val *normal_object(yyjson_mut_doc *doc, yyjson_val *value, con
     yyjson_obj_foreach(value, i, max, k, v)
     {
         const char *key = camel(doc, yyjson_get_str(k));
-        bool is_default =
-            (strcmp(key, "thought") == 0 && yyjson_is_false(v)) || yyjson_is_null(v) ||
-            (yyjson_is_obj(v) && yyjson_obj_size(v) == 0 && strcmp(key, "generationConfig") == 0);
-        /* Its role says nothing. */
-        bool is_role = strcmp(name, "systemInstruction") == 0 && strcmp(key, "role") == 0;
-        if (is_default || is_role || (name[0] == '\0' && strcmp(key, "model") == 0))
+        bool is_default = (strcmp(key, "thought") == 0 && yyjson_is_false(v)) || yyjson_is_null(v);
+        if (is_default || (name[0] == '\0' && strcmp(key, "model") == 0))
             continue;
         yyjson_mut_val *member = normal(doc, v, key);
         if (strcmp(key, "parts") == 0 && yyjson_is_obj(v)) {

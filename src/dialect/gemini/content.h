@@ -76,12 +76,10 @@ struct gemini_writer {
 /* Notes all that messages and system hold and the target cannot be told, under the source's names.
  * To be called before turns are joined. */
 void gemini_note_blocks(struct gemini_writer *writer);
-/* "contents":[...] of the request's messages. */
+/* "contents":[...] of the request's messages. What others' results are of is told by their order
+ * alone: they are put into that of their calls. */
 void gemini_write_contents(struct gemini_writer *writer);
-/* {"parts":[...]} of the system instructions. */
+/* "parts":[...] of the system instructions; nothing where there are none. */
 void gemini_write_system(struct gemini_writer *writer);
-/* Those members of `raw` that are not in `names`, each with a comma before it. They are what other
- * dialects do not know: their extras count as taken. */
-void gemini_write_others(struct gemini_writer *writer, struct str raw, const char *const *names);
 
 #endif

@@ -5,6 +5,10 @@
 /* What tells Gemini 3 that a call of the history was made by another model. */
 #define NO_SIGNATURE "skip_thought_signature_validator"
 
+enum {
+    BLOCKS_ORDERED = 512, /* in a turn of more, results stay as they came */
+};
+
 static bool is_own(const struct gemini_writer *w)
 {
     return w->request->source == DIALECT_GEMINI;
@@ -380,8 +384,59 @@ static void write_content(struct gemini_writer *w, const struct llm_block *block
         BUF_LIT(w->out, "]}");
 }
 
+/* --- the order of results --- */
+
+/* The link of the result with that id; NULL when there is none. */
+static struct llm_block **result_of(struct gemini_writer *w, struct llm_block **list,
+                                    struct text id)
+{
+    struct str plain = text_or(w->arena, id, STR_EMPTY);
+    for (struct llm_block **at = list; *at != NULL; at = &(*at)->next) {
+        if ((*at)->kind == BLOCK_TOOL_RESULT && text_eq((*at)->id, plain))
+            return at;
+    }
+    return NULL;
+}
+
+static unsigned count_blocks(const struct llm_block *blocks)
+{
+    unsigned n = 0;
+    for (; blocks != NULL; blocks = blocks->next)
+        n++;
+    return n;
+}
+
+/* Without ids the n-th result of a name is that of the n-th call: results go as their calls went.
+ */
+static void order_results(struct gemini_writer *w, const struct llm_message *calls,
+                          struct llm_message *answers)
+{
+    struct llm_block *first = NULL, **end = &first;
+    if (count_blocks(calls->blocks) > BLOCKS_ORDERED ||
+        count_blocks(answers->blocks) > BLOCKS_ORDERED)
+        return;
+    for (const struct llm_block *c = calls->blocks; c != NULL; c = c->next) {
+        struct llm_block **link = c->kind == BLOCK_TOOL_CALL && text_is_some(c->id)
+                                      ? result_of(w, &answers->blocks, c->id)
+                                      : NULL;
+        if (link == NULL)
+            continue;
+        struct llm_block *result = *link;
+        *link = result->next;
+        *end = result;
+        end = &result->next;
+    }
+    *end = answers->blocks;
+    answers->blocks = first;
+}
+
 void gemini_write_contents(struct gemini_writer *writer)
 {
+    for (struct llm_message *m = writer->request->messages; m != NULL && !is_own(writer);
+         m = m->next) {
+        if (m->role == ROLE_ASSISTANT && m->next != NULL && m->next->role != ROLE_ASSISTANT)
+            order_results(writer, m, m->next);
+    }
     BUF_LIT(writer->out, "\"contents\":[");
     for (const struct llm_message *m = writer->request->messages; m != NULL; m = m->next)
         write_content(writer, m->blocks, m->role == ROLE_ASSISTANT ? "model" : "user");
@@ -391,32 +446,12 @@ void gemini_write_contents(struct gemini_writer *writer)
 void gemini_write_system(struct gemini_writer *writer)
 {
     size_t start = writer->out->len;
-    BUF_LIT(writer->out, "{\"parts\":[");
+    comma(writer->out);
+    BUF_LIT(writer->out, "\"parts\":[");
     size_t inside = writer->out->len;
     write_parts(writer, writer->request->system, false);
-    BUF_LIT(writer->out, "]}");
-    if (writer->out->len == inside + 2)
+    if (writer->out->len == inside)
         writer->out->len = start; /* nothing: the caller takes its key away */
-}
-
-/* --- members of others --- */
-
-void gemini_write_others(struct gemini_writer *writer, struct str raw, const char *const *names)
-{
-    struct json_cursor cursor;
-    struct json_value value;
-    struct str key;
-    json_cursor_init(&cursor, raw);
-    while (gemini_next(&cursor, &key, &value)) {
-        if (gemini_index(key, names) >= 0)
-            continue;
-        comma(writer->out);
-        text_write(writer->out, (struct text){key, true});
-        BUF_LIT(writer->out, ":");
-        buf_add_str(writer->out, value.text);
-        for (struct llm_extra *e = writer->request->extras; e != NULL; e = e->next) {
-            if (e->raw.ptr == value.text.ptr)
-                e->is_taken = true;
-        }
-    }
+    else
+        BUF_LIT(writer->out, "]");
 }

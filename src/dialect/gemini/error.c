@@ -120,6 +120,31 @@ bool gemini_read_error(unsigned status, struct str type_header, struct str body,
     return true;
 }
 
+#define DETAIL(type) "{\"@type\":\"type.googleapis.com/google.rpc." type "\","
+
+static void write_details(const struct llm_error *error, struct buf *out)
+{
+    bool has_code = error->is_own && text_is_some(error->code);
+    if (!has_code && error->retry_after_ms < 0)
+        return;
+    BUF_LIT(out, ",\"details\":[");
+    if (has_code) {
+        BUF_LIT(out, DETAIL("ErrorInfo") "\"reason\":");
+        text_write(out, error->code);
+        BUF_LIT(out, ",\"domain\":\"weir\"}");
+    }
+    if (error->retry_after_ms >= 0) {
+        gemini_comma(out);
+        /* A protobuf Duration: "48s", "0.500s". */
+        BUF_LIT(out, DETAIL("RetryInfo") "\"retryDelay\":\"");
+        buf_add_i64(out, error->retry_after_ms / 1000);
+        if (error->retry_after_ms % 1000 != 0)
+            buf_printf(out, ".%03d", (int)(error->retry_after_ms % 1000));
+        BUF_LIT(out, "s\"}");
+    }
+    buf_add_char(out, ']');
+}
+
 void gemini_write_error(const struct llm_error *error, struct buf *out)
 {
     unsigned status = error->status != 0 ? error->status : llm_error_status_of_kind(error->kind);
@@ -128,11 +153,6 @@ void gemini_write_error(const struct llm_error *error, struct buf *out)
     BUF_LIT(out, ",\"message\":");
     text_write(out, error->message);
     buf_printf(out, ",\"status\":\"%s\"", statuses[error->kind]);
-    if (error->is_own && text_is_some(error->code)) {
-        BUF_LIT(out, ",\"details\":[{\"@type\":\"type.googleapis.com/google.rpc.ErrorInfo\","
-                     "\"reason\":");
-        text_write(out, error->code);
-        BUF_LIT(out, ",\"domain\":\"weir\"}]");
-    }
+    write_details(error, out);
     BUF_LIT(out, "}}");
 }

@@ -177,7 +177,7 @@ static int read_json_schema(struct gemini_reader *r, const char *path, struct js
     if (value.kind != JSON_OBJECT)
         return gemini_wrong(r, path, "must be an object");
     r->request->format.schema = value.text;
-    return 0;
+    return add_settled(r, CONFIG, "responseJsonSchema", value);
 }
 
 static int read_mime_type(struct gemini_reader *r, const char *path, struct json_value value)
@@ -240,11 +240,16 @@ static int read_config(struct gemini_reader *r, const char *path, struct json_va
     struct json_value member;
     struct str key;
     int error = 0;
+    bool is_empty = true;
     if (value.kind != JSON_OBJECT)
         return gemini_wrong(r, path, "must be an object");
     json_cursor_init(&cursor, value.text);
-    while (error == 0 && gemini_next(&cursor, &key, &member))
+    while (error == 0 && gemini_next(&cursor, &key, &member)) {
+        is_empty = false;
         error = read_config_member(r, key, member);
+    }
+    if (is_empty)
+        return add_settled(r, "", CONFIG, value);
     bool is_enum = gemini_find(value.text, "responseMimeType", &member) &&
                    json_string_eq(json_string_raw(member), STR("text/x.enum"));
     if (is_enum)
@@ -427,7 +432,24 @@ static int read_tool_config(struct gemini_reader *r, const char *path, struct js
 
 /* --- the whole --- */
 
-/* A content, whose role says nothing, or a string. */
+/* What is beside the parts of the instructions; a role there means nothing to anybody else. */
+static int read_beside_parts(struct gemini_reader *r, const char *path, struct str object)
+{
+    struct json_cursor cursor;
+    struct json_value value;
+    struct str key;
+    int error = 0;
+    json_cursor_init(&cursor, object);
+    while (error == 0 && gemini_next(&cursor, &key, &value)) {
+        if (gemini_is(key, "role"))
+            error = add_settled(r, path, "role", value);
+        else if (!gemini_is(key, "parts"))
+            error = add_extra(r, path, key, value);
+    }
+    return error;
+}
+
+/* A content, or a string. */
 static int read_system(struct gemini_reader *r, const char *path, struct json_value value)
 {
     int error = 0;
@@ -443,9 +465,10 @@ static int read_system(struct gemini_reader *r, const char *path, struct json_va
     r->list = path;
     r->content = r->part = -1;
     error = gemini_read_parts(r, value, &r->request->system);
-    if (error == 0)
-        r->list = NULL;
-    return error;
+    if (error < 0)
+        return error;
+    r->list = NULL;
+    return read_beside_parts(r, path, value.text);
 }
 
 static int read_contents(struct gemini_reader *r, const char *path, struct json_value value)

@@ -354,11 +354,14 @@ static void write_format(struct writing *g)
 {
     const struct llm_response_format *format = &g->w.request->format;
     const struct llm_extra *schema = llm_extra_take(g->w.request, OWN, CONFIG "responseSchema");
+    const struct llm_extra *json = llm_extra_take(g->w.request, OWN, CONFIG "responseJsonSchema");
     const struct llm_extra *type = llm_extra_take(g->w.request, OWN, CONFIG "responseMimeType");
     if (type != NULL) {
         add_raw(g, "responseMimeType", type->raw);
         if (schema != NULL)
             add_raw(g, "responseSchema", schema->raw);
+        if (json != NULL)
+            add_raw(g, "responseJsonSchema", json->raw);
         return;
     }
     if (format->kind == FORMAT_TEXT && g->is_own)
@@ -370,7 +373,9 @@ static void write_format(struct writing *g)
         return;
     if (schema != NULL)
         add_raw(g, "responseSchema", schema->raw);
-    else
+    if (json != NULL)
+        add_raw(g, "responseJsonSchema", json->raw);
+    if (schema == NULL && json == NULL)
         add_raw(g, "responseJsonSchema", format->schema);
 }
 
@@ -393,6 +398,9 @@ static void write_config(struct writing *g)
     write_thinking(g);
     write_extras(g, CONFIG);
     close_object(g, start);
+    const struct llm_extra *empty = llm_extra_take(g->w.request, OWN, "generationConfig");
+    if (g->w.out->len == start && empty != NULL)
+        add_raw(g, "generationConfig", empty->raw);
 }
 
 /* What this dialect has no word for. */
@@ -471,14 +479,13 @@ static int supply_contents(struct writing *g)
 
 static void write_system(struct writing *g)
 {
-    size_t start = g->w.out->len;
-    if (g->w.request->system == NULL)
-        return;
-    add_key(g, "systemInstruction");
-    size_t inside = g->w.out->len;
+    size_t start = open_object(g, "systemInstruction");
+    const struct llm_extra *role = llm_extra_take(g->w.request, OWN, "systemInstruction.role");
+    if (role != NULL)
+        add_raw(g, "role", role->raw);
     gemini_write_system(&g->w);
-    if (g->w.out->len == inside)
-        g->w.out->len = start;
+    write_extras(g, "systemInstruction.");
+    close_object(g, start);
 }
 
 int gemini_write_members(struct llm_request *request, const struct llm_target *target,
