@@ -77,6 +77,7 @@ static const struct error_rule error_rules[] = {
     {KIND(RATE_LIMIT) | KIND(TOO_LARGE), 0, "request too large for", OUTCOME_OVERSIZED},
     {KIND(RATE_LIMIT) | KIND(TOO_LARGE), 0, "tokens must be reduced", OUTCOME_OVERSIZED},
 
+    {KIND(QUOTA), 402, "fewer max_tokens", OUTCOME_OVERSIZED},
     {KIND(QUOTA), 402, NULL, OUTCOME_CREDENTIAL},
     {KIND(QUOTA), 0, NULL, OUTCOME_QUOTA},
     {KIND(RATE_LIMIT), 0, NULL, OUTCOME_THROTTLED},
