@@ -70,9 +70,9 @@ int64_t latency_percentile(const struct latency *latency, unsigned percent, int6
             seen += here;
             continue;
         }
-        /* Evenly within the bucket. */
+        /* Evenly within the bucket: one alone is in its middle. */
         int64_t from = lower_bound(i), width = lower_bound(i + 1) - from;
-        return from + width * (int64_t)(rank - seen) / (int64_t)here;
+        return from + width * (int64_t)(2 * (rank - seen) - 1) / (int64_t)(2 * here);
     }
     return lower_bound(LATENCY_BUCKETS);
 }

@@ -1,6 +1,6 @@
 /*
  * Percentiles of durations over the last minute or two: a histogram with logarithmic buckets (four
- * to a doubling, so a value is right within a tenth) in two windows that take turns.
+ * to a doubling, so a value is right within an eighth) in two windows that take turns.
  * One thread at a time (health.h locks). Nothing yields; the time comes in.
  * A plain value of fixed size; zeroed is empty.
  * Cannot fail.
