@@ -147,6 +147,7 @@ struct plan_step {
     const struct route_target *target; /* of that route; NULL = a name without a route */
     enum plan_part part;
     bool is_out;           /* not to be tried */
+    bool is_forbidden;     /* out: the key may not use it (set by who checks that) */
     bool is_limited;       /* behind those that are not, unless the policy says to wait */
     bool is_probe;         /* its breaker is open and lets one through */
     enum plan_why out_why; /* PLAN_OUT_x when is_out */

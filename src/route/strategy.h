@@ -36,6 +36,9 @@ struct strategy_input {
  * as written. */
 void strategy_order(const struct strategy_input *input, struct strategy_unit *units, unsigned n);
 
+/* The same by what a suffix asks for. */
+void strategy_order_by(enum plan_order order, struct strategy_unit *units, unsigned n);
+
 /* A number of the sequence whose state is *state (splitmix64). */
 uint64_t strategy_random(uint64_t *state);
 

@@ -84,12 +84,12 @@ static void test_the_only_real_provider_gets_what_nobody_lists(void **state)
 {
     (void)state;
     const struct plan_provider few[] = {providers[2], providers[3]};
-    const struct plan_world small = {few, 2, NULL, 0};
+    const struct plan_world small = {.providers = few, .provider_count = 2};
     struct plan_resolution plan;
     plan_name(&small, STR("some-model"), &plan);
     assert_int_equal(plan.verdict, PLAN_OK);
     assert_int_equal(plan.target.provider, 0);
-    const struct plan_world only_sim = {&few[1], 1, NULL, 0};
+    const struct plan_world only_sim = {.providers = &few[1], .provider_count = 1};
     plan_name(&only_sim, STR("some-model"), &plan);
     assert_int_equal(plan.verdict, PLAN_NO_SUCH_MODEL);
 }
