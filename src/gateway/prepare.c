@@ -119,6 +119,34 @@ YIELDS static int refuse_untranslatable(struct exchange *ex, int code)
     return code;
 }
 
+/* The client's "anthropic-beta"; with what stands in its body, where that goes by header too. */
+static struct str asked_betas(struct exchange *ex, enum llm_variant variant)
+{
+    struct str asked = http_headers_get(&ex->http->headers, STR("anthropic-beta"));
+    struct str in_body = STR_EMPTY;
+    if (variant != VARIANT_BEDROCK && ex->client->id == DIALECT_ANTHROPIC)
+        in_body = anthropic_betas_of_body(ex->arena, buf_str(&ex->body));
+    struct str parts[] = {asked, asked.len > 0 ? STR(",") : STR_EMPTY, in_body};
+    return in_body.len > 0 ? arena_concat(ex->arena, parts, ARRAY_LEN(parts)) : asked;
+}
+
+/* Where a translation goes to a Claude, its features are asked for as they are without one. */
+static bool translate_betas(struct exchange *ex, struct buf *dropped)
+{
+    bool is_converse = ex->provider->id == DIALECT_BEDROCK;
+    bool is_claude = ex->provider->id == DIALECT_ANTHROPIC ||
+                     (is_converse && str_ifind(ex->target.model, STR("claude")) >= 0);
+    enum llm_variant variant = is_converse ? VARIANT_BEDROCK : ex->llm_target.variant;
+    struct str asked = is_claude ? asked_betas(ex, variant) : STR_EMPTY;
+    if (asked.len == 0)
+        return true;
+    struct str betas = anthropic_betas_for(ex->arena, asked, variant, dropped);
+    ex->llm_target.betas = betas;
+    if (variant != VARIANT_BEDROCK)
+        ex->betas = betas;
+    return betas.ptr != NULL && buf_ok(dropped);
+}
+
 YIELDS static int translate(struct exchange *ex)
 {
     bool is_responses = ex->client->id == DIALECT_OPENAI_RESPONSES;
@@ -132,8 +160,15 @@ YIELDS static int translate(struct exchange *ex)
     ex->is_rewritten = true;
     r = translation_init(t, ex->arena, ex->client, ex->provider, &ex->codec, buf_str(&ex->body),
                          ex->asked, ex->is_stream);
+    struct buf refused = BUF_INIT;
+    if (r == 0 && !translate_betas(ex, &refused))
+        r = -ERR_NOMEM;
     if (r == 0)
         r = translation_write_request(t, ex->provider, &ex->llm_target, &ex->rewritten);
+    if (r == 0 && refused.len > 0)
+        buf_printf(&t->dropped, "%santhropic-beta: %.*s", t->dropped.len > 0 ? ", " : "",
+                   STR_ARG(buf_str(&refused)));
+    buf_fini(&refused);
     if (r == 0 && !buf_ok(&ex->rewritten))
         r = -ERR_NOMEM;
     if (r < 0)
@@ -150,13 +185,8 @@ YIELDS static int translate(struct exchange *ex)
 static bool fit_betas(struct exchange *ex)
 {
     enum llm_variant variant = ex->llm_target.variant;
-    struct str asked = http_headers_get(&ex->http->headers, STR("anthropic-beta"));
-    struct str in_body = anthropic_betas_of_body(ex->arena, buf_str(&ex->body));
+    struct str asked = asked_betas(ex, variant);
     struct buf dropped = BUF_INIT;
-    if (variant != VARIANT_BEDROCK && in_body.len > 0) {
-        struct str parts[] = {asked, asked.len > 0 ? STR(",") : STR_EMPTY, in_body};
-        asked = arena_concat(ex->arena, parts, ARRAY_LEN(parts));
-    }
     if (asked.len == 0)
         return true;
     struct str betas = anthropic_betas_for(ex->arena, asked, variant, &dropped);

@@ -263,6 +263,22 @@ def test_what_is_dropped_is_named_or_refused(open_gateway, models):
     assert len(models["anthropic"][1].requests) == 1
 
 
+def test_betas_of_a_translated_request_reach_claude_where_it_is(open_gateway, models):
+    betas = {"anthropic-beta": "context-1m-2025-08-07,some-new-2030-01-01"}
+    got = open_gateway.chat(SAY | {"model": "my-anthropic/claude-sonnet-4-5"}, betas)
+    assert got.status == 200 and "beta" not in (got.headers.get("x-weir-dropped") or "")
+    sent = models["anthropic"][1].requests[-1]
+    assert sent.headers.get("anthropic-beta") == betas["anthropic-beta"]
+    assert "anthropic_beta" not in sent.json()
+    got = open_gateway.chat(SAY | {"model": "my-bedrock/anthropic.claude-sonnet-4-5-v1:0"}, betas)
+    assert got.status == 200
+    assert "anthropic-beta: some-new-2030-01-01" in got.headers.get("x-weir-dropped")
+    sent = models["bedrock"][1].requests[-1]
+    fields = sent.json()["additionalModelRequestFields"]
+    assert fields["anthropic_beta"] == ["context-1m-2025-08-07"]
+    assert sent.headers.get("anthropic-beta") is None
+
+
 def test_the_config_can_refuse_too(make_weir, models):
     gateway = make_weir(config(rows(models), unmappable="reject"))
     body = SAY | {"model": "my-cohere/command-a", "logit_bias": {"1": 2}}
