@@ -1,6 +1,7 @@
 #include "gateway/exchange.h"
 
 #include "base/clock.h"
+#include "gateway/cost.h"
 #include "gateway/operation.h"
 #include "gateway/resume_producer.h"
 #include "observe/access_log.h"
@@ -40,6 +41,7 @@ void exchange_add_own_headers(struct exchange *ex)
                                arena_u64(ex->head_arena, rec->attempts));
     if (rec->is_simulated)
         exchange_answer_header(ex, STR("x-weir-simulated"), STR("true"));
+    exchange_add_cost_header(ex);
     exchange_wait_begins(ex); /* what follows is the client's time */
     exchange_answer_header(ex, STR("x-weir-overhead-us"),
                            arena_u64(ex->head_arena, (uint64_t)(ex->own_ns / NS_PER_US)));
@@ -144,6 +146,7 @@ static void settle(struct exchange *ex)
         if (ex->has_call)
             metrics_count(METRIC_UPSTREAM_CANCELLED, 1);
     }
+    exchange_note_cost(ex);
     rec->status = http->status;
     rec->total_ns = now_ns - ex->start_ns;
     rec->overhead_ns = ex->own_ns;

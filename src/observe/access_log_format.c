@@ -8,6 +8,7 @@ enum field_kind {
     FIELD_UNSIGNED, /* unsigned; left out when 0 */
     FIELD_COUNT,    /* uint64_t */
     FIELD_TOKENS,   /* int64_t; left out when -1 (not told) */
+    FIELD_USD,      /* int64_t nano-dollars, as dollars; left out when -1 */
     FIELD_SPAN,     /* int64_t nanoseconds, as milliseconds; left out when -1 */
     FIELD_BOOL,     /* bool */
     FIELD_FLAG,     /* bool; left out when false */
@@ -67,6 +68,8 @@ static const struct field fields[] = {
     FIELD("audio_output_tokens", FIELD_TOKENS, usage.audio_output),
     FIELD("image_input_tokens", FIELD_TOKENS, usage.image_input),
     FIELD("usage_partial", FIELD_FLAG, usage.is_partial),
+    FIELD("cost_usd", FIELD_USD, cost_nano_usd),
+    FIELD("unpriced", FIELD_FLAG, is_unpriced),
     FIELD("config_generation", FIELD_COUNT, generation),
 };
 
@@ -78,6 +81,7 @@ static bool is_left_out(const struct field *field, const void *value)
     case FIELD_UNSIGNED:
         return *(const unsigned *)value == 0;
     case FIELD_TOKENS:
+    case FIELD_USD:
     case FIELD_SPAN:
         return *(const int64_t *)value < 0;
     case FIELD_FLAG:
@@ -147,6 +151,12 @@ static void add_time(struct buf *out, int64_t wall_ns)
     buf_add(out, cached, CLOCK_ISO_LEN);
 }
 
+static void add_usd(struct buf *out, int64_t nano_usd)
+{
+    char digits[STR_BILLIONTHS_BYTES];
+    buf_add(out, digits, str_put_billionths(digits, (uint64_t)nano_usd));
+}
+
 static void add_value(struct buf *out, const struct field *field, const void *value)
 {
     switch (field->kind) {
@@ -161,6 +171,9 @@ static void add_value(struct buf *out, const struct field *field, const void *va
         break;
     case FIELD_TOKENS:
         buf_add_i64(out, *(const int64_t *)value);
+        break;
+    case FIELD_USD:
+        add_usd(out, *(const int64_t *)value);
         break;
     case FIELD_SPAN:
         add_ms(out, *(const int64_t *)value);

@@ -159,6 +159,14 @@ static void count_tokens(metric_word *words, const struct token_usage *usage)
         histogram_observe(&words[TARGET_OUTPUT], &histogram_usage_bounds, usage->output);
 }
 
+static void count_cost(metric_word *words, const struct request_record *record)
+{
+    if (record->cost_nano_usd > 0)
+        metric_add(&words[TARGET_COST], (uint64_t)record->cost_nano_usd);
+    if (record->is_unpriced)
+        metric_add(&words[TARGET_UNPRICED], 1);
+}
+
 static void time_target(metric_word *words, const struct request_record *record)
 {
     histogram_observe(&words[TARGET_REQUEST], &histogram_call_bounds, record->total_ns);
@@ -192,6 +200,7 @@ void metrics_request_end(const struct request_record *record)
         metric_word *target = find_target(record->operation, record->provider, &model, is_proven);
         time_target(target, record);
         count_tokens(target, &record->usage);
+        count_cost(target, record);
     }
     char digits[20];
     struct str labels[] = {record->operation,

@@ -57,17 +57,8 @@ static struct str gen_ai_operation(struct str operation)
 /* Nanoseconds as seconds, without trailing zeros. */
 static void add_seconds(struct buf *out, uint64_t ns)
 {
-    char digits[9];
-    uint64_t rest = ns % NS_PER_SEC;
-    for (unsigned i = 9; i-- > 0; rest /= 10)
-        digits[i] = (char)('0' + rest % 10);
-    unsigned len = 9;
-    while (len > 0 && digits[len - 1] == '0')
-        len--;
-    buf_add_u64(out, ns / NS_PER_SEC);
-    if (len > 0)
-        buf_add_char(out, '.');
-    buf_add(out, digits, len);
+    char digits[STR_BILLIONTHS_BYTES];
+    buf_add(out, digits, str_put_billionths(digits, ns));
 }
 
 static void add_value(struct buf *out, uint64_t value, bool is_time)
@@ -162,6 +153,14 @@ static void visit_counter(void *ctx, const struct str labels[], const uint64_t s
         add_sample(visit, "", labels, STR_EMPTY, sums[visit->word], false);
 }
 
+/* Billionths, as seconds and dollars are kept. */
+static void visit_billionths(void *ctx, const struct str labels[], const uint64_t sums[])
+{
+    const struct visit *visit = ctx;
+    if (sums[visit->word] > 0)
+        add_sample(visit, "", labels, STR_EMPTY, sums[visit->word], true);
+}
+
 static void visit_in_flight(void *ctx, const struct str labels[], const uint64_t sums[])
 {
     /* The two are not read at one moment, so the later one may be ahead. */
@@ -253,6 +252,20 @@ static void write_tokens(struct buf *out)
         counter.extra = (struct extra_label){"type", str_c(classes[i])};
         series_visit(KIND_TARGET, visit_counter, &counter);
     }
+}
+
+static void write_costs(struct buf *out)
+{
+    struct visit visit = {
+        .out = out, .name = "weir_cost_usd_total", .names = &target_names, .word = TARGET_COST};
+    begin_family(out, visit.name, "counter",
+                 "US dollars that answers cost, by the prices that weir knows.");
+    series_visit(KIND_TARGET, visit_billionths, &visit);
+    visit.name = "weir_unpriced_requests_total";
+    visit.word = TARGET_UNPRICED;
+    begin_family(out, visit.name, "counter",
+                 "Answered requests whose model has no price: what they cost is in no sum.");
+    series_visit(KIND_TARGET, visit_counter, &visit);
 }
 
 static void write_requests(struct buf *out)
@@ -517,6 +530,7 @@ void metrics_write(struct buf *out)
     write_requests(out);
     write_histograms(out);
     write_tokens(out);
+    write_costs(out);
     write_threads(out);
     write_gateway(out);
     write_process(out);

@@ -58,7 +58,9 @@ enum target_word {
     TARGET_GAP = TARGET_PER_TOKEN + HISTOGRAM_WORDS,
     TARGET_INPUT = TARGET_GAP + HISTOGRAM_WORDS,
     TARGET_OUTPUT = TARGET_INPUT + HISTOGRAM_WORDS,
-    TARGET_WORDS = TARGET_OUTPUT + HISTOGRAM_WORDS,
+    TARGET_COST = TARGET_OUTPUT + HISTOGRAM_WORDS, /* nano-dollars */
+    TARGET_UNPRICED,
+    TARGET_WORDS,
 };
 
 /* The counters of the floors below, as one thread has them. */

@@ -1,6 +1,6 @@
 /*
  * What is known of a request when it is settled: the one source of metrics, log line and, later,
- * spans and costs.
+ * spans.
  * Filled in by the request's task; read during settle only.
  * Nothing yields.
  * Strings belong to the request's arena: who keeps them copies them.
@@ -46,6 +46,8 @@ struct request_record {
     uint64_t bytes_in, bytes_out;
     uint64_t generation; /* of the snapshot */
     struct token_usage usage;
+    int64_t cost_nano_usd; /* billionths of a US dollar; -1 = not known, or no cost */
+    bool is_unpriced;      /* the model that answered has no price */
 };
 
 #endif

@@ -52,6 +52,7 @@ static struct request_record record_of(const char *request_id)
         .connect_ns = -1,
         .ttft_ns = -1,
         .usage = TOKEN_USAGE_NONE,
+        .cost_nano_usd = -1,
     };
 }
 
@@ -151,6 +152,7 @@ static void a_whole_record_is_one_line(void **state)
         .bytes_out = 4711,
         .generation = 3,
         .usage = TOKEN_USAGE_NONE,
+        .cost_nano_usd = 22500,
     };
     record.usage.input = 9;
     record.usage.output = 0;
@@ -165,7 +167,7 @@ static void a_whole_record_is_one_line(void **state)
                   "\"upstream_reused\":true,\"duration_ms\":1234.567,\"overhead_ms\":0.061,"
                   "\"upstream_ms\":1234.000,\"ttft_ms\":250.001,\"events\":17,\"bytes_in\":300,"
                   "\"bytes_out\":4711,\"input_tokens\":9,\"output_tokens\":0,"
-                  "\"config_generation\":3}\n");
+                  "\"cost_usd\":0.0000225,\"config_generation\":3}\n");
 }
 
 static void what_is_not_known_is_left_out(void **state)
@@ -178,6 +180,25 @@ static void what_is_not_known_is_left_out(void **state)
                            "\"outcome\":\"client_gone\",\"stream\":false,\"duration_ms\":0.000,"
                            "\"overhead_ms\":0.000,\"events\":0,\"bytes_in\":0,\"bytes_out\":0,"
                            "\"config_generation\":0}\n");
+}
+
+static void an_unpriced_request_says_so_and_a_free_one_is_zero(void **state)
+{
+    (void)state;
+    struct request_record record = record_of("req_4");
+    struct buf out = BUF_INIT;
+    record.is_unpriced = true;
+    access_log_format(&out, &record);
+    assert_true(str_find(buf_str(&out), STR(",\"unpriced\":true,")) > 0);
+    assert_true(str_find(buf_str(&out), STR("cost_usd")) < 0);
+    buf_fini(&out);
+    out = (struct buf)BUF_INIT;
+    record.is_unpriced = false;
+    record.cost_nano_usd = 0;
+    access_log_format(&out, &record);
+    assert_true(str_find(buf_str(&out), STR(",\"cost_usd\":0,")) > 0);
+    assert_true(str_find(buf_str(&out), STR("unpriced")) < 0);
+    buf_fini(&out);
 }
 
 static void a_text_cannot_break_the_line(void **state)
@@ -542,6 +563,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_whole_record_is_one_line),
         cmocka_unit_test(what_is_not_known_is_left_out),
+        cmocka_unit_test(an_unpriced_request_says_so_and_a_free_one_is_zero),
         CASE(a_text_cannot_break_the_line),
         CASE(lines_of_all_threads_arrive_in_order),
         CASE(more_threads_than_expected_only_drop),

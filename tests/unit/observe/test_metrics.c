@@ -84,6 +84,7 @@ static struct request_record answered(void)
         .bytes_in = 100,
         .bytes_out = 1000,
         .usage = TOKEN_USAGE_NONE,
+        .cost_nano_usd = 160000,
     };
     record.usage.input = 20;
     record.usage.output = 11;
@@ -245,6 +246,27 @@ static void labels_cannot_break_the_page(void **state)
            "type=\"output\"}",
            "11");
     assert_null(line_of("forged_total"));
+}
+
+static void costs_add_up_and_unpriced_requests_are_counted(void **state)
+{
+    (void)state;
+#define COSTLY "{operation=\"chat\",provider=\"openai\",model=\"gpt-cost\"}"
+    struct request_record record = answered();
+    record.model = STR("gpt-cost");
+    finish(record);
+    record.cost_nano_usd = 1;
+    finish(record);
+    record.cost_nano_usd = -1;
+    finish(record);
+    scrape();
+    expect("weir_cost_usd_total" COSTLY, "0.000160001");
+    assert_null(line_of("weir_unpriced_requests_total" COSTLY));
+    record.is_unpriced = true;
+    finish(record);
+    scrape();
+    expect("weir_cost_usd_total" COSTLY, "0.000160001");
+    expect("weir_unpriced_requests_total" COSTLY, "1");
 }
 
 static void a_request_without_provider_counts(void **state)
@@ -409,6 +431,7 @@ int main(void)
         CASE(a_model_that_never_answered_is_other),
         CASE(many_models_stay_within_the_limit),
         CASE(labels_cannot_break_the_page),
+        CASE(costs_add_up_and_unpriced_requests_are_counted),
         CASE(a_request_without_provider_counts),
         CASE(counters_of_the_floors_below_are_there),
         CASE(no_series_is_there_twice),
