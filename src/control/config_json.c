@@ -1,4 +1,6 @@
+#include "base/err.h"
 #include "control/config_reader.h"
+#include "route/condition.h"
 #include "route/route.h"
 
 /* --- YAML's core schema (YAML 1.2.2, section 10.3.2) -------------------------------------------
@@ -197,7 +199,11 @@ void config_read_params(struct config_reader *reader, const struct config_key *k
 void config_read_condition(struct config_reader *reader, const struct config_key *key,
                            const struct config_node *node, void *object)
 {
-    (void)object;
-    if (is_map(reader, key, node))
-        json_of(reader, node);
+    struct str json = is_map(reader, key, node) ? json_of(reader, node) : STR_EMPTY;
+    if (json.ptr == NULL)
+        return;
+    const struct condition *condition = condition_parse(reader->arena, json);
+    if (condition == NULL)
+        config_error(reader->report, node->mark, "%s: %s", key->name, err_slot()->message);
+    memcpy((char *)object + key->offset, &condition, sizeof(condition));
 }

@@ -178,6 +178,7 @@ static void finish_pool(struct config_reader *reader, const struct config_node *
                      "provider \"%.*s\": found \"api_key\" and \"keys\"; expected one of the two",
                      STR_ARG(provider->name));
     uint64_t sum = 0;
+    unsigned errors = reader->report->errors;
     for (unsigned i = 0; i < provider->key_count; i++) {
         struct provider_key *key = &provider->keys[i];
         if (key->name.len == 0)
@@ -195,7 +196,7 @@ static void finish_pool(struct config_reader *reader, const struct config_node *
                      "least one",
                      STR_ARG(provider->name));
     check_pool_twins(reader, list, provider);
-    if (provider->key_count > 0)
+    if (provider->key_count > 0 && errors == reader->report->errors)
         provider->api_key = provider->keys[0].api_key;
 }
 
