@@ -52,7 +52,8 @@ bool retry_budget_begin(struct retry_budget *budget, uint32_t percent, int64_t n
         succeeded += bucket->succeeded;
     }
     uint64_t charged = failed > succeeded ? failed + budget->under_way : failed;
-    bool is_allowed = percent >= 100 || charged < MAX(requests * percent / 100, RETRY_FLOOR);
+    bool has_left = percent > 0 && charged < MAX(requests * percent / 100, RETRY_FLOOR);
+    bool is_allowed = percent >= 100 || has_left;
     budget->under_way += is_allowed;
     return is_allowed;
 }

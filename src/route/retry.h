@@ -42,7 +42,7 @@ enum { RETRY_FLOOR = 5 };
 
 /* A request has come (not an attempt). */
 void retry_budget_request(struct retry_budget *budget, int64_t now_ns);
-/* May it try again? True: retry_budget_end must follow. */
+/* May it try again? True: retry_budget_end must follow. 0 percent: never; 100 and more: always. */
 bool retry_budget_begin(struct retry_budget *budget, uint32_t percent, int64_t now_ns);
 /* The retry has come out. Cancelled ones count as succeeded. */
 void retry_budget_end(struct retry_budget *budget, bool is_ok, int64_t now_ns);
