@@ -16,7 +16,8 @@ struct candidate {
     enum llm_block_kind kind; /* of the open one */
     bool has_signature;       /* the open one has got its */
     bool has_call;
-    bool is_finished; /* a reason was told; it is put at the end, for text has come after it */
+    bool is_finished; /* a reason was told */
+    bool is_over;     /* it was put */
     char reason[REASON_MAX];
     struct str logprobs; /* of the chunk that is being read; empty = none, or they were put */
 };
@@ -27,6 +28,7 @@ struct llm_decoder {
     struct candidate *candidates;
     unsigned calls;
     bool has_started, has_model, is_blocked, is_over;
+    bool tells_usage; /* the chunk that is being read */
 };
 
 static int no_memory(void)
@@ -391,6 +393,22 @@ static int put_metadata(struct candidate *c, struct str object, struct llm_sink 
     return r;
 }
 
+/* A whole answer that tells no reason is whole all the same. */
+static int put_finish(struct candidate *c, struct llm_sink *sink)
+{
+    struct llm_event event = llm_event_make(EVENT_FINISH);
+    int r = close_block(c, sink);
+    event.choice = c->index;
+    if (c->is_finished) {
+        event.raw_finish = text_plain(str_c(c->reason));
+        event.finish = gemini_finish_of(event.raw_finish, c->has_call);
+    } else {
+        event.finish = c->has_call ? FINISH_TOOL_CALLS : FINISH_OTHER;
+    }
+    c->is_over = true;
+    return r < 0 ? r : llm_sink_put(sink, &event);
+}
+
 /* Go's client asks for enums as numbers (alt=json;enum-encoding=int). Above these the numbers of AI
  * Studio and of Vertex differ. */
 static struct text reason_of(struct json_value value)
@@ -434,7 +452,8 @@ static int put_candidate(struct llm_decoder *d, struct str object, struct llm_si
         return r;
     snprintf(c->reason, sizeof(c->reason), "%.*s", STR_ARG(str_head(name.s, REASON_MAX - 1)));
     c->is_finished = true;
-    return 0;
+    /* The last chunk tells the usage. A reason in others waits: text has come after one. */
+    return d->tells_usage ? put_finish(c, sink) : 0;
 }
 
 /* The prompt was refused: there is no candidate. */
@@ -469,7 +488,8 @@ static int put_response(struct llm_decoder *d, struct str object, struct llm_sin
     if (gemini_find(object, "error", &value))
         return put_error(d, object, sink);
     int r = put_start(d, object, sink);
-    if (r == 0 && object_member(object, "usageMetadata", &value)) {
+    d->tells_usage = object_member(object, "usageMetadata", &value);
+    if (r == 0 && d->tells_usage) {
         struct llm_event event = llm_event_make(EVENT_USAGE);
         gemini_read_usage(value.text, &event.usage);
         r = llm_sink_put(sink, &event);
@@ -529,30 +549,12 @@ static bool is_whole(const struct llm_decoder *d)
     return d->candidates != NULL || d->is_blocked;
 }
 
-/* An answer that tells no finish reason is whole all the same, when it did not come as a stream. */
-static int put_finishes(struct llm_decoder *d, struct llm_sink *sink)
-{
-    int r = 0;
-    for (struct candidate *c = d->candidates; c != NULL && r == 0; c = c->next) {
-        struct llm_event event = llm_event_make(EVENT_FINISH);
-        r = close_block(c, sink);
-        event.choice = c->index;
-        if (c->is_finished) {
-            event.raw_finish = text_plain(str_c(c->reason));
-            event.finish = gemini_finish_of(event.raw_finish, c->has_call);
-        } else {
-            event.finish = c->has_call ? FINISH_TOOL_CALLS : FINISH_OTHER;
-        }
-        if (r == 0)
-            r = llm_sink_put(sink, &event);
-    }
-    return r;
-}
-
 static int put_done(struct llm_decoder *d, struct llm_sink *sink)
 {
     struct llm_event event = llm_event_make(EVENT_DONE);
-    int r = put_finishes(d, sink);
+    int r = 0;
+    for (struct candidate *c = d->candidates; c != NULL && r == 0; c = c->next)
+        r = c->is_over ? 0 : put_finish(c, sink);
     d->is_over = true;
     return r < 0 ? r : llm_sink_put(sink, &event);
 }
