@@ -196,6 +196,15 @@ static const struct config_key provider_quirk_keys[] = {
      .fallback = "false", .help = "ids of tool calls must be nine letters or digits"},
     {"alternating_roles", CONFIG_BOOL, FIELD(struct provider, llm_quirks.needs_alternating_roles),
      .fallback = "false", .help = "it refuses two messages of the same role in a row"},
+    {"prefill", CONFIG_ENUM, FIELD(struct provider, llm_quirks.prefill), .names = llm_prefill_names,
+     .help = "how it is told to go on with a last message of the assistant",
+     .detail = "What a broken stream is continued with. `last_message`: by the message alone; "
+               "`prefix`: by `prefix: true` in it; `prefix_echoed`: the same, and the answer "
+               "begins with the prefix; `continue_final_message`: as vLLM and SGLang call it. "
+               "With `none` the model is asked to go on, in words."},
+    {"prefill_path", CONFIG_STRING, FIELD(struct provider, llm_quirks.prefill_path),
+     .fallback_note = "as all others", .help = "path of requests with such a message",
+     .example = "/beta/chat/completions"},
 };
 static const struct config_section provider_quirks = SECTION(provider_quirk_keys);
 

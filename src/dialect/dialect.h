@@ -110,6 +110,14 @@ struct dialect {
      * ping, where it has one; DONE what ends a stream. */
     int (*encode)(struct llm_encoder *encoder, const struct llm_event *event,
                   struct llm_frames *frames);
+    /*
+     * One event that the client was sent by another (a provider of this dialect, an encoder before
+     * this one): the encoder takes over what its next events must agree with: ids, indexes,
+     * numbers, what was told of the end. What was decoded from it was encoded before, and thrown
+     * away, unless `follows_alone`. 1 = something is open that only its maker can end; -ERR_NOMEM.
+     */
+    int (*encoder_follow)(struct llm_encoder *encoder, struct str type, struct str data);
+    bool follows_alone;
     /* A whole answer. Fails only by the buf's own flag. */
     void (*write_answer)(const struct llm_answer *answer, const struct llm_codec_settings *settings,
                          struct buf *out);

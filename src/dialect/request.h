@@ -211,7 +211,9 @@ struct llm_request {
     struct str modalities;    /* raw array of names: ["text","audio"] */
     struct str audio;         /* raw: how audio is to be answered (OpenAI) */
     bool is_stream;
-    bool includes_usage;                   /* OpenAI chat: stream_options.include_usage */
+    bool includes_usage; /* OpenAI chat: stream_options.include_usage */
+    bool continues_last; /* the last message is the beginning of the answer that is wanted: weir's
+                            own, no reader sets it */
     struct llm_extra *extras, *last_extra; /* by llm_extra_add */
 };
 

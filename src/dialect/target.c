@@ -14,6 +14,14 @@ const char *const llm_structured_names[STRUCTURED_COUNT + 1] = {
     [STRUCTURED_NONE] = "none",
 };
 
+const char *const llm_prefill_names[PREFILL_COUNT + 1] = {
+    [PREFILL_NONE] = "none",
+    [PREFILL_LAST_MESSAGE] = "last_message",
+    [PREFILL_PREFIX] = "prefix",
+    [PREFILL_PREFIX_ECHOED] = "prefix_echoed",
+    [PREFILL_CONTINUE] = "continue_final_message",
+};
+
 /* A header holds them in the end: past this, that there is more is all that is said. */
 enum { NOTES_BYTES_MAX = 1024 };
 

@@ -54,6 +54,18 @@ struct llm_traits {
     enum tri takes_logprobs;
 };
 
+/* How an OpenAI-compatible provider is told that the last message is the beginning of its answer.
+ * (The other dialects have no word for it: there traits say whether it is taken so.) */
+enum llm_prefill {
+    PREFILL_NONE,
+    PREFILL_LAST_MESSAGE,  /* a last message of the assistant is enough */
+    PREFILL_PREFIX,        /* "prefix": true in it: DeepSeek */
+    PREFILL_PREFIX_ECHOED, /* the same, and the answer begins with the prefix: Mistral */
+    PREFILL_CONTINUE,      /* continue_final_message: vLLM, SGLang */
+    PREFILL_COUNT
+};
+extern const char *const llm_prefill_names[PREFILL_COUNT + 1];
+
 /* What is odd about a provider's form of its dialect; from the catalogue. */
 struct llm_quirks {
     struct str max_tokens_field; /* OpenAI chat: "max_tokens" or "max_completion_tokens"; empty =
@@ -64,6 +76,8 @@ struct llm_quirks {
     const struct str
         *refused_params; /* names that it refuses: dropped when translating, with notice */
     unsigned refused_param_count;
+    enum llm_prefill prefill;      /* OpenAI chat */
+    struct str prefill_path;       /* where requests with a prefill go; empty = where all go */
     bool has_no_developer_role;    /* OpenAI chat: written as system */
     bool has_short_tool_ids;       /* Mistral: nine letters or digits */
     bool total_includes_reasoning; /* xAI: output tokens do not include reasoning */

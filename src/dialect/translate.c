@@ -118,6 +118,8 @@ int translation_write_request(struct translation *t, const struct dialect *provi
     }
     t->is_written = true;
     t->settings.request = &t->request;
+    if (r == 0 && t->amend != NULL)
+        r = t->amend->amend(t->amend, request, provider, target, t->arena);
     if (r == 0)
         r = settle_request(t, request, target);
     if (r == 0)
@@ -295,6 +297,18 @@ static int begin_encoding(struct translation *t, struct llm_frames *frames)
     if (t->encoder_arena != NULL)
         t->encoder = t->client->encoder_new(t->encoder_arena, &t->settings);
     return t->encoder != NULL ? 0 : no_memory();
+}
+
+struct llm_sink *translation_resume(struct translation *t, struct llm_encoder *encoder,
+                                    struct arena *encoder_arena, struct llm_sink *filter,
+                                    bool has_begun)
+{
+    sequence_init(&t->sequence, t->arena, filter, HELD_BYTES_MAX);
+    t->encode_sink.event = encode_event;
+    t->encoder = encoder;
+    t->encoder_arena = encoder_arena;
+    t->has_begun = has_begun;
+    return &t->encode_sink;
 }
 
 static int begin_stream(struct translation *t, struct llm_frames *frames)

@@ -12,6 +12,14 @@
 #include "dialect/dialect.h"
 #include "dialect/sequence.h"
 
+/* Who has something to say to a request before it is written for a target: another's request is
+ * asked to go on with an answer. 0 or -ERR_x. What it adds lives in the arena. */
+struct llm_amend {
+    int (*amend)(struct llm_amend *self, struct llm_request *request,
+                 const struct dialect *provider, const struct llm_target *target,
+                 struct arena *arena);
+};
+
 struct translation {
     const struct dialect *client, *provider;
     struct arena *arena;
@@ -23,6 +31,7 @@ struct translation {
     struct llm_codec_settings settings;
     struct translation_names *names; /* tools whose name was changed */
     struct str answer_tool;          /* the tool whose arguments are the structured answer */
+    struct llm_amend *amend;         /* set by who wants it; NULL = nobody */
     /* The answer: decoder -> names -> sequence -> observer -> encoder. */
     struct llm_decoder *decoder;
     struct llm_encoder *encoder;
@@ -75,6 +84,16 @@ int translation_fail(struct translation *t, const struct llm_error *error,
 
 /* The client dialect's own ping; writes nothing where it has none. */
 int translation_ping(struct translation *t, struct llm_frames *frames);
+
+/*
+ * The answer goes on in a stream that the client has the beginning of. After
+ * translation_write_request, before the first event. `encoder`, with the arena that it lives in
+ * (the translation's from now on), stands where that stream stands; what comes passes `filter` in
+ * the order of sequence.h, which puts what is for the client into the sink that is returned.
+ */
+struct llm_sink *translation_resume(struct translation *t, struct llm_encoder *encoder,
+                                    struct arena *encoder_arena, struct llm_sink *filter,
+                                    bool has_begun);
 
 void translation_fini(struct translation *t);
 

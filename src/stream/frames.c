@@ -34,10 +34,10 @@ bool stream_framing_of(struct str content_type, bool invokes, enum stream_framin
 
 void frame_splitter_init(struct frame_splitter *s, enum stream_framing framing, size_t limit)
 {
-    *s = (struct frame_splitter){.framing = framing, .payload = BUF_INIT};
+    *s = (struct frame_splitter){.framing = framing, .payload = BUF_INIT, .limit = limit};
     if (framing == FRAMING_SSE)
         sse_splitter_init(&s->sse, limit);
-    else
+    else if (framing != FRAMING_JSON_ARRAY)
         event_stream_splitter_init(&s->event_stream, limit);
 }
 
@@ -45,7 +45,7 @@ void frame_splitter_fini(struct frame_splitter *s)
 {
     if (s->framing == FRAMING_SSE)
         sse_splitter_fini(&s->sse);
-    else
+    else if (s->framing != FRAMING_JSON_ARRAY)
         event_stream_splitter_fini(&s->event_stream);
     buf_fini(&s->payload);
 }
@@ -111,9 +111,59 @@ static void take_sse(const struct sse_event *event, struct frame *frame)
     };
 }
 
+/* True when the element ends with this character. */
+static bool track_element(struct frame_splitter *s, char c)
+{
+    if (s->in_string) {
+        if (s->after_backslash)
+            s->after_backslash = false;
+        else if (c == '\\')
+            s->after_backslash = true;
+        else
+            s->in_string = c != '"';
+        return false;
+    }
+    if (c == '"')
+        s->in_string = true;
+    else if (c == '{' || c == '[')
+        s->depth++;
+    else if (c == '}' || c == ']')
+        return --s->depth == 0;
+    return false;
+}
+
+/* One object of the array; what stands between two (brackets, commas, space) is skipped. */
+static int next_element(struct frame_splitter *s, struct str *input, struct frame *frame)
+{
+    size_t i = 0;
+    if (s->is_given)
+        buf_clear(&s->payload);
+    s->is_given = false;
+    while (s->depth == 0 && i < input->len && input->ptr[i] != '{')
+        i++;
+    size_t start = i;
+    bool is_whole = false;
+    while (i < input->len && !is_whole)
+        is_whole = track_element(s, input->ptr[i++]);
+    buf_add(&s->payload, input->ptr + start, i - start);
+    *input = str_skip(*input, i);
+    if (!buf_ok(&s->payload))
+        return err_set(ERR_NOMEM, FAULT_GATEWAY, "no memory for an event");
+    if (s->payload.len > s->limit)
+        return err_set(ERR_LIMIT, FAULT_UPSTREAM, "an event is longer than %zu bytes", s->limit);
+    if (!is_whole)
+        return 0;
+    s->is_given = true;
+    *frame =
+        (struct frame){.raw = buf_str(&s->payload), .data = buf_str(&s->payload), .has_data = true};
+    return 1;
+}
+
 int frame_next(struct frame_splitter *s, struct str *input, struct frame *frame)
 {
     int r;
+    if (s->framing == FRAMING_JSON_ARRAY)
+        return next_element(s, input, frame);
     if (s->framing == FRAMING_SSE) {
         struct sse_event event;
         r = sse_next(&s->sse, input, &event);
@@ -129,6 +179,8 @@ int frame_next(struct frame_splitter *s, struct str *input, struct frame *frame)
 int frame_finish(struct frame_splitter *s, struct frame *frame)
 {
     struct sse_event event;
+    if (s->framing == FRAMING_JSON_ARRAY)
+        return s->depth > 0 ? err_set(ERR_PROTOCOL, FAULT_UPSTREAM, "an event was cut off") : 0;
     /* A frame of AWS tells its length: what is not all there is no frame. */
     if (s->framing != FRAMING_SSE)
         return event_stream_finish(&s->event_stream);

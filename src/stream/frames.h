@@ -14,7 +14,7 @@
 
 enum stream_framing {
     FRAMING_SSE,
-    FRAMING_JSON_ARRAY,    /* Gemini without alt=sse; only written */
+    FRAMING_JSON_ARRAY,    /* Gemini without alt=sse */
     FRAMING_EVENT_STREAM,  /* application/vnd.amazon.eventstream: Converse */
     FRAMING_INVOKE_STREAM, /* the same with the model's own events as base64: Invoke */
 };
@@ -36,7 +36,11 @@ struct frame_splitter {
     enum stream_framing framing;
     struct sse_splitter sse;
     struct event_stream_splitter event_stream;
-    struct buf payload; /* INVOKE: the event out of its base64 */
+    struct buf payload; /* INVOKE: the event out of its base64; JSON_ARRAY: the one that is begun */
+    /* JSON_ARRAY: */
+    size_t limit;
+    unsigned depth; /* in the element; 0 = between two */
+    bool in_string, after_backslash, is_given;
 };
 
 void frame_splitter_init(struct frame_splitter *s, enum stream_framing framing, size_t limit);

@@ -139,6 +139,7 @@ int anthropic_decode_end(struct llm_decoder *decoder, struct llm_sink *sink);
 int anthropic_decode_whole(struct llm_decoder *decoder, struct str body, struct llm_sink *sink);
 struct llm_encoder *anthropic_encoder_new(struct arena *arena,
                                           const struct llm_codec_settings *settings);
+int anthropic_encoder_follow(struct llm_encoder *encoder, struct str type, struct str data);
 int anthropic_encode(struct llm_encoder *encoder, const struct llm_event *event,
                      struct llm_frames *frames);
 void anthropic_write_answer(const struct llm_answer *answer,

@@ -19,6 +19,8 @@ struct anthropic_encoder {
     bool is_open;
     bool is_waiting; /* redacted thinking begins with its signature */
     bool has_started, has_call;
+    bool has_told_end; /* message_delta was sent */
+    bool has_other;    /* another's block is open that has no neutral form */
 };
 
 struct llm_encoder *anthropic_encoder_new(struct arena *arena,
@@ -303,12 +305,15 @@ static void write_stop_members(struct buf *out, enum llm_finish finish, bool has
 
 static void write_done(struct anthropic_encoder *e, struct llm_frames *frames)
 {
-    struct buf *out = frames->begin(frames, STR("message_delta"));
-    BUF_LIT(out, "{\"type\":\"message_delta\",\"delta\":{");
-    write_stop_members(out, e->finish, e->has_call, e->stop_sequence);
-    BUF_LIT(out, "},\"usage\":");
-    anthropic_usage_write(out, &e->usage);
-    end_frame(out, frames);
+    struct buf *out;
+    if (!e->has_told_end) {
+        out = frames->begin(frames, STR("message_delta"));
+        BUF_LIT(out, "{\"type\":\"message_delta\",\"delta\":{");
+        write_stop_members(out, e->finish, e->has_call, e->stop_sequence);
+        BUF_LIT(out, "},\"usage\":");
+        anthropic_usage_write(out, &e->usage);
+        end_frame(out, frames);
+    }
     out = frames->begin(frames, STR("message_stop"));
     BUF_LIT(out, "{\"type\":\"message_stop\"}");
     frames->end(frames);
@@ -390,6 +395,28 @@ int anthropic_encode(struct llm_encoder *encoder, const struct llm_event *event,
         return encode_other(e, event, frames);
     }
     return r;
+}
+
+int anthropic_encoder_follow(struct llm_encoder *encoder, struct str type, struct str data)
+{
+    struct anthropic_encoder *e = (struct anthropic_encoder *)(void *)encoder;
+    struct json_value value;
+    int64_t index;
+    if (type.len == 0 && json_find(data, "type", &value))
+        type = json_string_raw(value);
+    bool is_start = str_eq(type, STR("content_block_start"));
+    bool is_stop = str_eq(type, STR("content_block_stop"));
+    if (str_eq(type, STR("message_start")))
+        e->has_started = true;
+    else if (str_eq(type, STR("message_delta")))
+        e->has_told_end = true;
+    if (!is_start && !is_stop)
+        return e->has_other;
+    if (json_find(data, "index", &value) && json_number_i64(value, &index) && index >= 0 &&
+        index < INT32_MAX)
+        e->index = (unsigned)index + is_stop;
+    e->has_other = is_start && !e->is_open;
+    return e->has_other;
 }
 
 /* --- a whole answer --- */

@@ -37,6 +37,7 @@ const struct dialect bedrock_dialect = {
     .decode_whole = bedrock_decode_whole,
     .encoder_new = bedrock_encoder_new,
     .encode = bedrock_encode,
+    .encoder_follow = bedrock_encoder_follow,
     .write_answer = bedrock_answer_write,
     .read_error = bedrock_error_read,
     .write_error = bedrock_error_write,

@@ -23,6 +23,7 @@ struct bedrock_encoder {
     bool is_open;
     bool is_redacted;
     bool has_arguments;
+    bool has_other; /* another's block is open that has no neutral form */
 };
 
 static void give_back(void *arg)
@@ -361,6 +362,22 @@ int bedrock_encode(struct llm_encoder *encoder, const struct llm_event *event,
         break;
     }
     return buf_ok(&e->media) ? 0 : bedrock_no_memory();
+}
+
+int bedrock_encoder_follow(struct llm_encoder *encoder, struct str type, struct str data)
+{
+    struct bedrock_encoder *e = (struct bedrock_encoder *)(void *)encoder;
+    struct json_value value;
+    int64_t index;
+    bool is_stop = str_eq(type, STR("contentBlockStop"));
+    if (json_find(data, "contentBlockIndex", &value) && json_number_i64(value, &index) &&
+        index >= 0 && index < INT32_MAX)
+        e->index = (unsigned)index + is_stop;
+    if (str_eq(type, STR("contentBlockStart")))
+        e->has_other = !e->is_open;
+    else if (is_stop)
+        e->has_other = false;
+    return e->has_other;
 }
 
 /* --- a whole answer --- */

@@ -90,6 +90,7 @@ int cohere_decode_end(struct llm_decoder *decoder, struct llm_sink *sink);
 int cohere_decode_whole(struct llm_decoder *decoder, struct str body, struct llm_sink *sink);
 struct llm_encoder *cohere_encoder_new(struct arena *arena,
                                        const struct llm_codec_settings *settings);
+int cohere_encoder_follow(struct llm_encoder *encoder, struct str type, struct str data);
 int cohere_encode(struct llm_encoder *encoder, const struct llm_event *event,
                   struct llm_frames *frames);
 void cohere_write_answer(const struct llm_answer *answer, const struct llm_codec_settings *settings,

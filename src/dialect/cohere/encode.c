@@ -277,6 +277,36 @@ int cohere_encode(struct llm_encoder *e, const struct llm_event *event, struct l
     return 0;
 }
 
+int cohere_encoder_follow(struct llm_encoder *e, struct str type, struct str data)
+{
+    static const struct {
+        const char *type;
+        size_t offset;
+        unsigned more; /* the next one's */
+    } counted[] = {
+        {"content-start", offsetof(struct llm_encoder, contents), 0},
+        {"content-end", offsetof(struct llm_encoder, contents), 1},
+        {"tool-call-start", offsetof(struct llm_encoder, calls), 0},
+        {"tool-call-end", offsetof(struct llm_encoder, calls), 1},
+        {"citation-start", offsetof(struct llm_encoder, citations), 1},
+    };
+    struct json_value value;
+    int64_t index;
+    if (json_find(data, "type", &value))
+        type = json_string_raw(value);
+    if (!json_find(data, "index", &value) || !json_number_i64(value, &index) || index < 0 ||
+        index >= INT32_MAX)
+        return 0;
+    for (size_t i = 0; i < ARRAY_LEN(counted); i++) {
+        if (str_eq(type, str_c(counted[i].type)))
+            *(unsigned *)(void *)((char *)e + counted[i].offset) =
+                (unsigned)index + counted[i].more;
+    }
+    if (str_eq(type, STR("content-start")) && e->open == OPEN_PENDING)
+        e->open = OPEN_CONTENT;
+    return 0;
+}
+
 /* --- whole answers --------------------------------------------------------------------------- */
 
 static bool is_content(const struct llm_block *block)

@@ -18,6 +18,7 @@ const struct dialect cohere_dialect = {
     .decode_whole = cohere_decode_whole,
     .encoder_new = cohere_encoder_new,
     .encode = cohere_encode,
+    .encoder_follow = cohere_encoder_follow,
     .write_answer = cohere_write_answer,
     .read_error = cohere_read_error,
     .write_error = cohere_write_error,

@@ -50,6 +50,7 @@ int gemini_decode_end(struct llm_decoder *decoder, struct llm_sink *sink);
 int gemini_decode_whole(struct llm_decoder *decoder, struct str body, struct llm_sink *sink);
 struct llm_encoder *gemini_encoder_new(struct arena *arena,
                                        const struct llm_codec_settings *settings);
+int gemini_encoder_follow(struct llm_encoder *encoder, struct str type, struct str data);
 int gemini_encode(struct llm_encoder *encoder, const struct llm_event *event,
                   struct llm_frames *frames);
 void gemini_write_answer(const struct llm_answer *answer, const struct llm_codec_settings *settings,

@@ -29,6 +29,7 @@ struct llm_encoder {
     struct buf data;     /* arguments or base64 */
     size_t event_start;  /* of the event that is being written, in its buf */
     bool has_started, is_over, no_memory;
+    bool has_told_end; /* the reason to finish was sent */
 };
 
 static void encoder_fini(void *arg)
@@ -338,7 +339,9 @@ int gemini_encode(struct llm_encoder *e, const struct llm_event *event, struct l
         }
         break;
     case EVENT_DONE:
-        write_end(e, frames);
+        if (!e->has_told_end)
+            write_end(e, frames);
+        e->is_over = true;
         break;
     case EVENT_ERROR:
         write_failure(e, &event->error, frames);
@@ -347,4 +350,13 @@ int gemini_encode(struct llm_encoder *e, const struct llm_event *event, struct l
         break;
     }
     return e->no_memory ? err_set(ERR_NOMEM, FAULT_GATEWAY, "out of memory") : 0;
+}
+
+int gemini_encoder_follow(struct llm_encoder *e, struct str type, struct str data)
+{
+    struct json_value reason;
+    (void)type;
+    if (json_find(data, "candidates[0].finishReason", &reason) && reason.kind == JSON_STRING)
+        e->has_told_end = true;
+    return 0;
 }

@@ -14,6 +14,7 @@ const struct dialect gemini_dialect = {
     .decode_whole = gemini_decode_whole,
     .encoder_new = gemini_encoder_new,
     .encode = gemini_encode,
+    .encoder_follow = gemini_encoder_follow,
     .write_answer = gemini_write_answer,
     .read_error = gemini_read_error,
     .write_error = gemini_write_error,

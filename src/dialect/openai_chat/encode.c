@@ -23,7 +23,7 @@ struct llm_encoder {
     struct str head; /* {"id":...,"model":"..." of every chunk */
     struct choice *choices;
     struct token_usage usage;
-    bool has_usage, is_over;
+    bool has_told_usage, is_over;
 };
 
 struct llm_encoder *chat_encoder_new(struct arena *arena, const struct llm_codec_settings *settings)
@@ -290,7 +290,7 @@ static void put_done(struct llm_encoder *e, struct llm_frames *frames)
 {
     struct buf *out;
     e->is_over = true;
-    if (e->settings->includes_usage && e->head.ptr != NULL) {
+    if (e->settings->includes_usage && e->head.ptr != NULL && !e->has_told_usage) {
         out = frames->begin(frames, STR_EMPTY);
         buf_add_str(out, e->head);
         BUF_LIT(out, ",\"choices\":[],\"usage\":");
@@ -362,6 +362,30 @@ int chat_encode(struct llm_encoder *e, const struct llm_event *event, struct llm
     default:
         return put_of_choice(e, event, frames);
     }
+}
+
+int chat_encoder_follow(struct llm_encoder *e, struct str type, struct str data)
+{
+    struct json_value value, calls, call = {JSON_NONE, STR_EMPTY};
+    struct json_cursor cursor;
+    int64_t index;
+    (void)type;
+    if (json_find(data, "usage", &value) && value.kind == JSON_OBJECT &&
+        !json_find(data, "choices[0]", &calls))
+        e->has_told_usage = true;
+    if (!json_find(data, "choices[0].delta.tool_calls", &calls) || calls.kind != JSON_ARRAY)
+        return 0;
+    json_cursor_init(&cursor, calls.text);
+    while (json_iter_array(&cursor, &value) == 1)
+        call = value;
+    struct choice *c = choice_at(e, 0);
+    if (c == NULL)
+        return chat_no_memory();
+    if (call.kind == JSON_OBJECT && c->kind == BLOCK_TOOL_CALL &&
+        json_find(call.text, "index", &value) && json_number_i64(value, &index) && index >= 0 &&
+        index < INT32_MAX)
+        c->calls = (unsigned)index;
+    return 0;
 }
 
 /* --- whole answers --- */

@@ -489,6 +489,10 @@ static void write_message(struct chat_writing *w, struct chat_list *messages,
         write_calls(w, &members, m->blocks);
     }
     write_rest(w, &members, m->blocks);
+    enum llm_prefill prefill = w->target->quirks->prefill;
+    if (w->request->continues_last && m == w->request->last_message &&
+        (prefill == PREFILL_PREFIX || prefill == PREFILL_PREFIX_ECHOED))
+        chat_member_raw(&members, "prefix", STR("true"));
     buf_add_char(messages->out, '}');
 }
 

@@ -13,6 +13,7 @@ const struct dialect openai_chat_dialect = {
     .decode_whole = chat_decode_whole,
     .encoder_new = chat_encoder_new,
     .encode = chat_encode,
+    .encoder_follow = chat_encoder_follow,
     .write_answer = chat_write_answer,
     .read_error = chat_read_error,
     .write_error = chat_write_error,

@@ -412,6 +412,10 @@ int chat_write_request(struct llm_request *request, const struct llm_target *tar
     else if (request->metadata.len > 0)
         llm_note_dropped(notes, "metadata");
     write_extras(&w);
+    if (request->continues_last && target->quirks->prefill == PREFILL_CONTINUE) {
+        write_raw(&w, "add_generation_prompt", STR("false"));
+        write_raw(&w, "continue_final_message", STR("true"));
+    }
     buf_add_char(out, '}');
     llm_note_extras(notes, request);
     return buf_ok(out) ? 0 : chat_no_memory();

@@ -1,5 +1,5 @@
 #include "base/err.h"
-#include "dialect/openai_responses/codec.h"
+#include "dialect/openai_responses/encoder.h"
 #include "dialect/signature.h"
 
 /*
@@ -7,39 +7,6 @@
  * events have built up is the response object at the end. Runs of text and refusals are parts of
  * one message; each thought and call is an item. Only choice 0 is told: this API has no others.
  */
-
-struct llm_encoder {
-    struct arena *arena;
-    const struct llm_codec_settings *settings;
-    struct llm_frames *frames;
-    struct buf *event; /* that is being written */
-    size_t event_start;
-    uint64_t sequence;
-    struct str id;
-    struct text model, service_tier;
-    int64_t created_s;
-    bool has_started, has_ended, has_finished, has_refusal;
-    enum llm_finish finish;
-    struct token_usage usage;
-    struct llm_error error;
-    bool has_failed;
-    struct buf output; /* finished items */
-    unsigned items;    /* that were begun: the next output_index */
-    unsigned ids;
-    bool is_in_message;
-    unsigned message_index;
-    struct str message_id;
-    struct buf parts; /* finished ones of the open message */
-    unsigned part_count;
-    bool is_open; /* a block */
-    enum llm_block_kind kind;
-    unsigned index;
-    struct str item_id;
-    struct text call_id, name;
-    bool is_custom, has_part, is_redacted;
-    struct buf text, annotations, logprobs, signature;
-    unsigned annotation_count;
-};
 
 static void fini(void *arg)
 {
@@ -50,6 +17,7 @@ static void fini(void *arg)
     buf_fini(&e->annotations);
     buf_fini(&e->logprobs);
     buf_fini(&e->signature);
+    buf_fini(&e->summaries);
 }
 
 struct llm_encoder *responses_encoder_new(struct arena *arena,
@@ -216,7 +184,11 @@ static void write_reasoning(struct llm_encoder *e, struct buf *out, bool is_done
     BUF_LIT(out, "{\"id\":");
     buf_add_json(out, e->item_id);
     BUF_LIT(out, ",\"type\":\"reasoning\",\"summary\":[");
+    if (is_done)
+        buf_add_str(out, buf_str(&e->summaries));
     if (is_done && e->has_part) {
+        if (e->summaries.len > 0)
+            buf_add_char(out, ',');
         BUF_LIT(out, "{\"type\":\"summary_text\",\"text\":");
         add_string(out, &e->text);
         buf_add_char(out, '}');
@@ -318,17 +290,20 @@ static void begin_part(struct llm_encoder *e)
 static void end_part(struct llm_encoder *e)
 {
     bool is_refusal = e->kind == BLOCK_REFUSAL;
-    struct buf *out = begin(e, is_refusal ? "response.refusal.done" : "response.output_text.done");
-    add_place(e, e->message_id, e->message_index);
-    add_part_place(e, "content_index", e->part_count);
-    buf_add_str(out, is_refusal ? STR(",\"refusal\":") : STR(",\"text\":"));
-    add_string(out, &e->text);
-    if (!is_refusal) {
-        BUF_LIT(out, ",\"logprobs\":[");
-        buf_add_str(out, buf_str(&e->logprobs));
-        buf_add_char(out, ']');
+    if (e->ends_told == 0) {
+        struct buf *out =
+            begin(e, is_refusal ? "response.refusal.done" : "response.output_text.done");
+        add_place(e, e->message_id, e->message_index);
+        add_part_place(e, "content_index", e->part_count);
+        buf_add_str(out, is_refusal ? STR(",\"refusal\":") : STR(",\"text\":"));
+        add_string(out, &e->text);
+        if (!is_refusal) {
+            BUF_LIT(out, ",\"logprobs\":[");
+            buf_add_str(out, buf_str(&e->logprobs));
+            buf_add_char(out, ']');
+        }
+        end(e);
     }
-    end(e);
     put_part(e, "response.content_part.done", true);
     if (e->parts.len > 0)
         buf_add_char(&e->parts, ',');
@@ -396,7 +371,8 @@ static void begin_block(struct llm_encoder *e, const struct llm_event *event)
     e->is_open = true;
     e->is_redacted = event->is_redacted;
     e->has_part = e->is_custom = false;
-    e->annotation_count = 0;
+    e->annotation_count = e->ends_told = e->summary_index = 0;
+    buf_clear(&e->summaries);
     buf_clear(&e->text);
     buf_clear(&e->annotations);
     buf_clear(&e->logprobs);
@@ -424,15 +400,19 @@ static void begin_block(struct llm_encoder *e, const struct llm_event *event)
 
 static void end_reasoning(struct llm_encoder *e)
 {
-    if (e->has_part) {
+    if (e->has_part && e->ends_told == 0) {
         struct buf *out = begin(e, "response.reasoning_summary_text.done");
         add_place(e, e->item_id, e->index);
-        BUF_LIT(out, ",\"summary_index\":0,\"text\":");
+        add_part_place(e, "summary_index", e->summary_index);
+        BUF_LIT(out, ",\"text\":");
         add_string(out, &e->text);
         end(e);
-        out = begin(e, "response.reasoning_summary_part.done");
+    }
+    if (e->has_part) {
+        struct buf *out = begin(e, "response.reasoning_summary_part.done");
         add_place(e, e->item_id, e->index);
-        BUF_LIT(out, ",\"summary_index\":0,\"part\":{\"type\":\"summary_text\",\"text\":");
+        add_part_place(e, "summary_index", e->summary_index);
+        BUF_LIT(out, ",\"part\":{\"type\":\"summary_text\",\"text\":");
         add_string(out, &e->text);
         buf_add_char(out, '}');
         end(e);
@@ -457,12 +437,8 @@ static void settle_input(struct llm_encoder *e)
     end(e);
 }
 
-static void end_call(struct llm_encoder *e)
+static void put_call_end(struct llm_encoder *e)
 {
-    if (e->is_custom)
-        settle_input(e);
-    else if (e->text.len == 0)
-        BUF_LIT(&e->text, "{}");
     struct buf *out = begin(e, e->is_custom ? "response.custom_tool_call_input.done"
                                             : "response.function_call_arguments.done");
     add_place(e, e->item_id, e->index);
@@ -475,6 +451,17 @@ static void end_call(struct llm_encoder *e)
     }
     add_string(out, &e->text);
     end(e);
+}
+
+static void end_call(struct llm_encoder *e)
+{
+    if (e->ends_told == 0) {
+        if (e->is_custom)
+            settle_input(e);
+        else if (e->text.len == 0)
+            BUF_LIT(&e->text, "{}");
+        put_call_end(e);
+    }
     end_item(e, e->index, write_call);
 }
 
@@ -515,6 +502,13 @@ static void put_text(struct llm_encoder *e, const char *type, struct text text)
 
 static void on_text(struct llm_encoder *e, struct text text)
 {
+    if (e->ends_told > 0 && (e->kind == BLOCK_TEXT || e->kind == BLOCK_REFUSAL)) {
+        /* Another has told its end already: it goes on in a part of its own. */
+        struct llm_event again = llm_event_make(EVENT_BLOCK_START);
+        again.block_kind = e->kind;
+        end_block(e);
+        begin_block(e, &again);
+    }
     if (e->kind == BLOCK_THINKING && !e->has_part) {
         e->has_part = true;
         struct buf *out = begin(e, "response.reasoning_summary_part.added");
@@ -735,7 +729,8 @@ int responses_encode(struct llm_encoder *e, const struct llm_event *event,
         return 0;
     encode(e, event);
     bool is_whole = buf_ok(&e->output) && buf_ok(&e->parts) && buf_ok(&e->text) &&
-                    buf_ok(&e->annotations) && buf_ok(&e->logprobs) && buf_ok(&e->signature);
+                    buf_ok(&e->annotations) && buf_ok(&e->logprobs) && buf_ok(&e->signature) &&
+                    buf_ok(&e->summaries);
     return is_whole ? 0 : responses_no_memory();
 }
 

@@ -1,4 +1,4 @@
-#include "dialect/openai_responses/codec.h"
+#include "dialect/openai_responses/encoder.h"
 
 const struct dialect openai_responses_dialect = {
     .id = DIALECT_OPENAI_RESPONSES,
@@ -13,6 +13,8 @@ const struct dialect openai_responses_dialect = {
     .decode_whole = responses_decode_whole,
     .encoder_new = responses_encoder_new,
     .encode = responses_encode,
+    .encoder_follow = responses_encoder_follow,
+    .follows_alone = true,
     .write_answer = responses_write_answer,
     .read_error = responses_read_error,
     .write_error = responses_write_error,
