@@ -17,20 +17,23 @@ struct str price_yaml(void)
 /* --- amounts -----------------------------------------------------------------------------------
  */
 
-enum { USD_MAX = 1000000, DECIMALS_MAX = 9 };
+enum { DECIMALS_MAX = 9 };
 
 bool price_parse_usd(struct str text, int64_t *nano_usd)
 {
     struct str whole;
     uint64_t usd, fraction = 0;
     bool has_point = str_cut(&text, '.', &whole);
-    if (!str_to_u64(whole, &usd) || usd > USD_MAX)
+    if (!str_to_u64(whole, &usd) || usd > PRICE_MAX_NANO_USD / NANO)
         return false;
     if (has_point && (text.len > DECIMALS_MAX || !str_to_u64(text, &fraction)))
         return false;
     for (size_t i = text.len; has_point && i < DECIMALS_MAX; i++)
         fraction *= 10;
-    *nano_usd = (int64_t)(usd * (uint64_t)NANO + fraction);
+    int64_t sum = (int64_t)(usd * (uint64_t)NANO + fraction);
+    if (sum > PRICE_MAX_NANO_USD)
+        return false;
+    *nano_usd = sum;
     return true;
 }
 

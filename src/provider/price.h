@@ -28,6 +28,8 @@ enum price_class {
 };
 
 #define PRICE_NOT_TOLD INT64_C(-1)
+/* A million dollars. */
+#define PRICE_MAX_NANO_USD INT64_C(1000000000000000)
 
 struct price_rates {
     int64_t nano_usd[PRICE_CLASS_COUNT]; /* a million tokens; PRICE_NOT_TOLD */
