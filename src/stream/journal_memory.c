@@ -60,10 +60,11 @@ struct memory_store {
     struct journal_store base;
     atomic_uint_fast64_t bytes;
     pthread_mutex_t lock;
-    uint64_t total_bytes; /* as the newest journal's limits say */
+    atomic_uint_fast64_t total_bytes; /* as the newest journal's limits say */
     struct memory_journal *by_id[BUCKETS], *by_once[BUCKETS];
     struct list running, ended; /* ended: oldest first */
-    size_t running_count, ended_count;
+    atomic_size_t running_count;
+    size_t ended_count;
     int64_t trimmed_ns; /* when the running ones were last asked for room */
     struct gone gone[GONE_REMEMBERED];
     size_t gone_next;
@@ -254,9 +255,15 @@ static int64_t drop_expired(struct memory_store *store, int64_t now_ns)
     return next_ns;
 }
 
+/* True when the bound would be passed; in it, the least that each running one may hold is set
+ * aside. */
 static bool is_over(struct memory_store *store, size_t need)
 {
-    return atomic_load_explicit(&store->bytes, memory_order_relaxed) + need > store->total_bytes;
+    uint64_t total = atomic_load_explicit(&store->total_bytes, memory_order_relaxed);
+    uint64_t aside = JOURNAL_LEAST_BYTES *
+                     (uint64_t)atomic_load_explicit(&store->running_count, memory_order_relaxed);
+    uint64_t bytes = atomic_load_explicit(&store->bytes, memory_order_relaxed);
+    return bytes + need > total - MIN(aside, total / 2);
 }
 
 /* Where readers would lose nothing that they have not got. Without a reader, half of what may be

@@ -3,8 +3,8 @@
  * Any loop thread, as in journal_store.h; new and free by whoever sets it up.
  * What waits, waits on its own loop and is woken there, whichever thread writes or reads.
  * The store owns what is in it; who holds a reference keeps a journal beyond that.
- * The bounds hold for what is allocated: a stream's by its limits, all of them by total_bytes and
- * JOURNAL_LEAST_BYTES for each that runs.
+ * The bounds hold for what is allocated. However full the store is, each journal that runs may hold
+ * JOURNAL_LEAST_BYTES: total_bytes is passed only where these alone come to more than half of it.
  */
 #ifndef WEIR_STREAM_JOURNAL_MEMORY_H
 #define WEIR_STREAM_JOURNAL_MEMORY_H
