@@ -28,9 +28,9 @@ int config_fill_places(struct config_reader *reader, struct provider *provider,
 struct provider *config_add_provider(struct config_reader *reader, struct settings *settings,
                                      struct str name);
 
-/* Checks routes and `routing`. */
+/* Checks routes and `routing`, and makes the routes ready. */
 void config_finish_routes(struct config_reader *reader, const struct config_node *root,
-                          const struct settings *settings);
+                          struct settings *settings);
 
 /* Checks `prices` (NULL: there are none), and gives them and those built in to the providers. */
 void config_finish_prices(struct config_reader *reader, const struct config_node *list,

@@ -1,6 +1,7 @@
 #include "control/config_finish.h"
 
 #include "http/message.h"
+#include "route/plan.h"
 
 static struct config_mark mark_of(const struct config_node *node, const struct config_node *parent)
 {
@@ -135,8 +136,77 @@ static void check_name(struct config_reader *reader, const struct config_node *n
     }
 }
 
-void config_finish_routes(struct config_reader *reader, const struct config_node *root,
-                          const struct settings *settings)
+/* --- where names lead --------------------------------------------------------------------------
+ */
+
+/* The first scalar of that text below a node. */
+static const struct config_node *find_text(const struct config_node *node, struct str text)
+{
+    if (node->kind == NODE_SCALAR)
+        return str_eq(node->text, text) ? node : NULL;
+    for (const struct config_node *n = node->first; n != NULL; n = n->next) {
+        const struct config_node *found = find_text(n, text);
+        if (found != NULL)
+            return found;
+    }
+    return NULL;
+}
+
+/* The next text in double quotes, which *line is moved behind. */
+static struct str next_quoted(struct str *line)
+{
+    struct str head, quoted;
+    if (!str_cut(line, '"', &head) || !str_cut(line, '"', &quoted))
+        return STR_EMPTY;
+    return quoted;
+}
+
+/* A line of route_check names the route first, and then what is wrong in it. */
+static void tell_problem(struct config_reader *reader, const struct config_node *map,
+                         struct str line)
+{
+    struct str rest = line, name = next_quoted(&rest), about = next_quoted(&rest);
+    const struct config_node *node = config_node_get(map, name);
+    const struct config_node *place = node != NULL && about.len > 0 ? find_text(node, about) : NULL;
+    config_error(reader->report,
+                 place != NULL  ? place->mark
+                 : node != NULL ? node->key_mark
+                                : map->key_mark,
+                 "%.*s", STR_ARG(line));
+}
+
+static void check_names(struct config_reader *reader, const struct config_node *root,
+                        const struct settings *settings, const struct plan_world *world)
+{
+    struct str mirror = settings->routing.mirror_target;
+    struct plan_resolution resolution;
+    plan_name(world, mirror, &resolution);
+    if (mirror.len > 0 && plan_route(world, mirror, NULL) == NULL &&
+        resolution.verdict != PLAN_OK) {
+        const struct config_node *node = config_node_get(root, STR("routing"));
+        config_error(reader->report, node->key_mark,
+                     "routing: the mirror target \"%.*s\" leads nowhere; expected a route, an "
+                     "alias, provider/model or a model that one provider lists",
+                     STR_ARG(mirror));
+        return; /* every route that inherits it would say the same */
+    }
+    struct buf problems = BUF_INIT;
+    route_check(world, &problems);
+    struct str rest = buf_str(&problems), line;
+    while (str_next(&rest, '\n', &line)) {
+        if (line.len > 0)
+            tell_problem(reader, config_node_get(root, STR("routes")), line);
+    }
+    if (!buf_ok(&problems))
+        config_error(reader->report, CONFIG_NOWHERE, "out of memory");
+    buf_fini(&problems);
+}
+
+/* --- the whole ---------------------------------------------------------------------------------
+ */
+
+static void check_routes(struct config_reader *reader, const struct config_node *root,
+                         const struct settings *settings)
 {
     const struct config_node *routing = config_node_get(root, STR("routing"));
     const struct config_node *map = config_node_get(root, STR("routes"));
@@ -156,4 +226,20 @@ void config_finish_routes(struct config_reader *reader, const struct config_node
         if (errors == 0)
             check_policy(reader, node, who, &route->policy);
     }
+}
+
+void config_finish_routes(struct config_reader *reader, const struct config_node *root,
+                          struct settings *settings)
+{
+    struct plan_world world;
+    check_routes(reader, root, settings);
+    if (reader->report->errors > 0)
+        return;
+    bool has_memory = settings_world(settings, &world);
+    if (has_memory)
+        check_names(reader, root, settings, &world);
+    for (unsigned i = 0; i < settings->route_count && reader->report->errors == 0; i++)
+        has_memory = has_memory && route_prepare(&settings->routes[i], settings->arena) == 0;
+    if (!has_memory)
+        config_error(reader->report, CONFIG_NOWHERE, "out of memory");
 }

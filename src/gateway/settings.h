@@ -15,7 +15,7 @@
 #include "http/client.h"
 #include "http/server.h"
 #include "provider/price.h"
-#include "route/route.h"
+#include "route/plan.h"
 #include "rt/addr.h"
 
 struct listener_settings {
@@ -91,5 +91,8 @@ struct settings {
 };
 
 void settings_free(struct settings *settings);
+
+/* What plans need to know of the settings, which must live as long; false when out of memory. */
+bool settings_world(const struct settings *settings, struct plan_world *world);
 
 #endif

@@ -46,32 +46,6 @@ void snapshot_unref(struct snapshot *snapshot)
     mem_free(snapshot);
 }
 
-static bool build_world(struct snapshot *s)
-{
-    const struct settings *set = s->settings;
-    struct plan_provider *providers =
-        arena_calloc(set->arena, set->provider_count * sizeof(*providers));
-    struct plan_alias *aliases = arena_calloc(set->arena, set->alias_count * sizeof(*aliases));
-    if (providers == NULL || aliases == NULL)
-        return false;
-    for (unsigned i = 0; i < set->provider_count; i++) {
-        const struct provider *p = &set->providers[i];
-        providers[i] = (struct plan_provider){
-            .name = p->name,
-            .models = p->models,
-            .model_count = p->model_count,
-            .is_simulated = p->is_simulated,
-        };
-    }
-    for (unsigned i = 0; i < set->alias_count; i++)
-        aliases[i] = (struct plan_alias){set->aliases[i].name, set->aliases[i].target};
-    s->world = (struct plan_world){.providers = providers,
-                                   .provider_count = set->provider_count,
-                                   .aliases = aliases,
-                                   .alias_count = set->alias_count};
-    return true;
-}
-
 static int check_aliases(const struct snapshot *s)
 {
     for (unsigned i = 0; i < s->world.alias_count; i++) {
@@ -126,7 +100,9 @@ struct snapshot *snapshot_new(struct settings *settings, uint64_t generation)
     atomic_init(&s->refs, 1);
     s->generation = generation;
     s->settings = settings;
-    int r = build_world(s) ? 0 : err_set(ERR_NOMEM, FAULT_GATEWAY, "no memory for a snapshot");
+    int r = settings_world(settings, &s->world)
+                ? 0
+                : err_set(ERR_NOMEM, FAULT_GATEWAY, "no memory for a snapshot");
     if (r == 0)
         r = check_aliases(s);
     if (r == 0)

@@ -408,6 +408,47 @@ static void wrong_routes_are_told_with_their_place(void **state)
         must_refuse(cases[i].text, cases[i].said);
 }
 
+static void names_that_lead_nowhere_are_told_with_their_place(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text;
+        const char *said;
+    } cases[] = {
+        {"routes: {a: [sim/x, opnai/y]}",
+         "weir.yaml:1:21: route \"a\": target \"opnai/y\" is no route, alias, provider/model or "
+         "model that one provider lists"},
+        {"routes: {a: {targets: [b], fallbacks: {context_window: [nothing]}}, b: [sim/x]}",
+         "weir.yaml:1:57: route \"a\": context_window fallback \"nothing\" is no route, alias, "
+         "provider/model or model that one provider lists"},
+        {"routes: {a: [b], b: [a]}",
+         "weir.yaml:1:10: route \"a\": leads back to itself: a -> b -> a; where a model has the "
+         "route's name, write provider/model\n"
+         "weir.yaml:1:18: route \"b\": leads back to itself: b -> a -> b; where a model has the "
+         "route's name, write provider/model"},
+        {"routes: {a: {targets: [sim/x], mirror: {target: gone/m, percent: 1}}}",
+         "weir.yaml:1:49: route \"a\": mirror target \"gone/m\" is no route, alias, "
+         "provider/model or model that one provider lists"},
+        {"routes: {a: [sim/x]}\nrouting: {mirror: {target: gone/m, percent: 1}}",
+         "weir.yaml:2:1: routing: the mirror target \"gone/m\" leads nowhere; expected a route, an "
+         "alias, provider/model or a model that one provider lists"},
+        {"routes: {a: {strategy: cost, least_quality: 50, targets: [sim/x]}}",
+         "weir.yaml:1:10: route \"a\": no target has the quality of 50 that least_quality wants"},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++)
+        must_refuse(cases[i].text, cases[i].said);
+}
+
+static void round_robin_is_made_ready(void **state)
+{
+    (void)state;
+    struct reading r;
+    must_accept(&r, "routes: {a: {strategy: round_robin, targets: [sim/x, {target: sim/y, "
+                    "weight: 2}]}}");
+    assert_int_equal(route_of(&r, "a")->turn_count, 3);
+    reading_end(&r);
+}
+
 static void a_wrong_condition_is_told_with_its_place(void **state)
 {
     (void)state;
@@ -537,6 +578,8 @@ int main(void)
         cmocka_unit_test(several_keys_make_a_pool),
         cmocka_unit_test(the_journal_is_read),
         cmocka_unit_test(wrong_routes_are_told_with_their_place),
+        cmocka_unit_test(names_that_lead_nowhere_are_told_with_their_place),
+        cmocka_unit_test(round_robin_is_made_ready),
         cmocka_unit_test(a_wrong_condition_is_told_with_its_place),
         cmocka_unit_test(wrong_policies_are_told_with_their_place),
         cmocka_unit_test(a_route_may_switch_off_what_it_inherits),
