@@ -10,6 +10,7 @@
 #include <stdatomic.h>
 
 #include "base/clock.h"
+#include "base/mem.h"
 #include "route/health.h"
 
 enum { THREADS = 4, ROUNDS = 20000, MODELS = 12, KEYS = 3, HELD = 8 };
@@ -118,6 +119,7 @@ static void *work(void *arg)
             end_one(&held[i], 0, atomic_load(&clock_ns));
     }
     arena_free(arena);
+    mem_blocks_trim();
     return NULL;
 }
 
