@@ -1,5 +1,6 @@
 #include "gateway/request_facts.h"
 
+#include "base/err.h"
 #include "base/json.h"
 #include "provider/price.h"
 
@@ -79,4 +80,44 @@ double request_price(const struct provider *provider, struct str model, int64_t 
     if (price == NULL)
         return -1;
     return (double)price_estimate(price, input_tokens, OUTPUT_TOKENS_USUAL) / 1e9;
+}
+
+/* One entry: "name", or {"model": "name"} as some clients write it. */
+static int read_name(struct arena *arena, struct json_value value, struct str *name)
+{
+    if (value.kind == JSON_OBJECT) {
+        struct str object = value.text;
+        if (!json_find(object, "model", &value))
+            return -ERR_INVALID;
+    }
+    if (value.kind != JSON_STRING)
+        return -ERR_INVALID;
+    int r = json_unescape(arena, json_string_raw(value), name);
+    if (r == 0) {
+        /* The body may go before the name does. */
+        *name = arena_dup(arena, *name);
+        r = name->ptr == NULL ? -ERR_NOMEM : 0;
+    }
+    return r == 0 && name->len == 0 ? -ERR_INVALID : r;
+}
+
+int request_fallbacks_read(struct str list, struct arena *arena, struct route_names *out)
+{
+    struct json_cursor cursor;
+    struct json_value value;
+    unsigned count = 0;
+    int r;
+    struct str *names = arena_calloc(arena, FALLBACKS_MAX * sizeof(*names));
+    if (names == NULL)
+        return -ERR_NOMEM;
+    json_cursor_init(&cursor, list);
+    while ((r = json_iter_array(&cursor, &value)) == 1) {
+        if (count == FALLBACKS_MAX)
+            return -ERR_INVALID;
+        r = read_name(arena, value, &names[count++]);
+        if (r < 0)
+            return r;
+    }
+    *out = (struct route_names){names, count};
+    return r;
 }

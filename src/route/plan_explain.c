@@ -105,6 +105,10 @@ static void add_remaining(const struct plan *plan, int64_t until_ns, struct buf 
 
 static void add_out_why(const struct plan *plan, const struct plan_step *step, struct buf *out)
 {
+    if (step->is_forbidden) {
+        BUF_LIT(out, "the key may not use it");
+        return;
+    }
     switch (step->out_why) {
     case PLAN_OUT_CONDITION:
         BUF_LIT(out, "its condition does not hold");
