@@ -10,7 +10,6 @@
 #include <stdatomic.h>
 
 #include "base/clock.h"
-#include "base/mem.h"
 #include "route/health.h"
 
 enum { THREADS = 4, ROUNDS = 20000, MODELS = 12, KEYS = 3, HELD = 8 };
@@ -94,12 +93,18 @@ static void look_around(struct arena *arena, uint64_t random, int64_t now)
         health_forget(STR("q"));
 }
 
+struct worker {
+    pthread_t thread;
+    uint64_t seed;
+    struct arena *arena;
+};
+
 static void *work(void *arg)
 {
-    uint64_t state = (uintptr_t)arg;
+    struct worker *worker = arg;
+    uint64_t state = worker->seed;
     struct held held[HELD] = {0};
     bool is_held[HELD] = {false};
-    struct arena *arena = arena_new(4096);
     struct http_header header = {STR("x-ratelimit-remaining-requests"), STR("100")};
     struct http_headers headers = {&header, 1, 1};
     for (int round = 0; round < ROUNDS; round++) {
@@ -112,20 +117,18 @@ static void *work(void *arg)
             end_one(&held[i], random, now);
         is_held[i] = !is_held[i] && begin_one(&held[i], random, now);
         if (random % 16 == 0)
-            look_around(arena, random, now);
+            look_around(worker->arena, random, now);
     }
     for (unsigned i = 0; i < HELD; i++) {
         if (is_held[i])
             end_one(&held[i], 0, atomic_load(&clock_ns));
     }
-    arena_free(arena);
-    mem_blocks_trim();
     return NULL;
 }
 
 static void play(unsigned entries)
 {
-    pthread_t threads[THREADS];
+    struct worker workers[THREADS];
     struct arena *arena = arena_new(4096);
     uint64_t attempts = 0, outcomes = 0, seen_turns = 0;
     char name[16];
@@ -134,10 +137,14 @@ static void play(unsigned entries)
     atomic_store(&turns, 0);
     atomic_store(&had_two_probes, false);
     health_init(entries);
-    for (uintptr_t i = 0; i < THREADS; i++)
-        assert_int_equal(pthread_create(&threads[i], NULL, work, (void *)(i + 1)), 0);
-    for (unsigned i = 0; i < THREADS; i++)
-        pthread_join(threads[i], NULL);
+    for (unsigned i = 0; i < THREADS; i++) {
+        workers[i] = (struct worker){.seed = i + 1, .arena = arena_new(16384)};
+        assert_int_equal(pthread_create(&workers[i].thread, NULL, work, &workers[i]), 0);
+    }
+    for (unsigned i = 0; i < THREADS; i++) {
+        pthread_join(workers[i].thread, NULL);
+        arena_free(workers[i].arena);
+    }
     assert_int_equal(atomic_load(&begun), atomic_load(&ended));
     assert_true(atomic_load(&begun) > 1000);
     for (unsigned i = 0; i < health_rows(); i++) {
