@@ -63,9 +63,25 @@ static void provider_drop_if_unused(struct health_provider *provider)
 
 /* --- targets --- */
 
+/* Eight bytes a step: names are asked for several times a request. */
+static uint64_t hash_more(uint64_t hash, struct str s)
+{
+    uint64_t word;
+    for (; s.len >= sizeof(word); s = str_skip(s, sizeof(word))) {
+        memcpy(&word, s.ptr, sizeof(word));
+        hash = (hash ^ word) * UINT64_C(0x9fb21c651e98df25);
+        hash ^= hash >> 32;
+    }
+    word = s.len;
+    for (size_t i = 0; i < s.len; i++)
+        word = word << 8 | (unsigned char)s.ptr[i];
+    hash = (hash ^ word) * UINT64_C(0x9fb21c651e98df25);
+    return hash ^ hash >> 32;
+}
+
 uint64_t health_hash(struct str provider, struct str model)
 {
-    return str_hash(provider) * UINT64_C(0x9e3779b97f4a7c15) ^ str_hash(model);
+    return hash_more(hash_more(0, provider), model);
 }
 
 struct health_target *health_target_find(struct str provider, struct str model, uint64_t hash)

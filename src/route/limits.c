@@ -69,10 +69,16 @@ struct reading {
     bool refills_evenly;
 };
 
+/* Most servers write their headers' names as they stand here. */
+static bool is_word(struct str word, struct str known)
+{
+    return str_eq(word, known) || str_ieq(word, known);
+}
+
 static bool read_field(struct str word, enum field *field)
 {
     for (int i = 0; i < FIELD_COUNT; i++) {
-        if (str_ieq(word, field_names[i])) {
+        if (is_word(word, field_names[i])) {
             *field = (enum field)i;
             return true;
         }
@@ -83,7 +89,7 @@ static bool read_field(struct str word, enum field *field)
 static bool read_subject(struct str word, enum limits_kind *kind)
 {
     for (size_t i = 0; i < ARRAY_LEN(subjects); i++) {
-        if (str_ieq(word, subjects[i].name)) {
+        if (is_word(word, subjects[i].name)) {
             *kind = subjects[i].kind;
             return true;
         }
@@ -106,21 +112,25 @@ static bool read_name(struct str rest, bool subject_first, enum limits_kind *kin
 /* A whole number; what follows ("100, 100;w=60", "12.5") is not for us. */
 static int64_t read_count(struct str value)
 {
-    size_t digits = 0;
-    uint64_t n;
+    int64_t n = 0;
+    size_t i = 0;
     value = str_trim(value);
-    while (digits < value.len && value.ptr[digits] >= '0' && value.ptr[digits] <= '9')
-        digits++;
-    return str_to_u64(str_head(value, digits), &n) && n <= INT64_MAX / 1000 ? (int64_t)n : -1;
+    for (; i < value.len && value.ptr[i] >= '0' && value.ptr[i] <= '9'; i++) {
+        if (n > INT64_MAX / 100000)
+            return -1;
+        n = n * 10 + (value.ptr[i] - '0');
+    }
+    return i > 0 ? n : -1;
 }
 
 /* From now to the reset: a duration, a date, or Unix time in seconds or milliseconds. */
 static int64_t read_reset(struct str value, int64_t now_wall_ns)
 {
-    int64_t ns, count;
-    if (date_read(value, &ns))
+    int64_t ns;
+    enum { SHORTEST_DATE = 20 };
+    if (value.len >= SHORTEST_DATE && date_read(value, &ns))
         return MAX(ns - now_wall_ns, 0);
-    count = read_count(value);
+    int64_t count = read_count(value);
     if (count > INT64_C(100000000000))
         return MAX(count * NS_PER_MS - now_wall_ns, 0);
     if (count > INT64_C(1000000000))
@@ -169,7 +179,8 @@ static bool read_header(const struct http_header *header, struct reading *readin
     enum limits_kind kind;
     enum field field;
     for (size_t i = 0; i < ARRAY_LEN(families); i++) {
-        if (!str_istarts(header->name, families[i].prefix))
+        if (!str_starts(header->name, families[i].prefix) &&
+            !str_istarts(header->name, families[i].prefix))
             continue;
         struct str rest = str_skip(header->name, families[i].prefix.len);
         if (!read_name(rest, families[i].subject_first, &kind, &field))
@@ -226,9 +237,10 @@ bool limits_read(const struct http_headers *headers, int64_t now_ns, int64_t now
     }
     if (!is_any)
         return false;
-    *told = (struct limits){0};
-    for (int i = 0; i < LIMITS_KIND_COUNT; i++)
+    for (int i = 0; i < LIMITS_KIND_COUNT; i++) {
+        told->windows[i].is_known = false;
         tells |= settle(&readings[i], now_ns, &told->windows[i]);
+    }
     return tells;
 }
 

@@ -49,7 +49,8 @@ struct limits {
     uint32_t benched_in_row; /* without a good answer between */
 };
 
-/* Reads the headers of an answer, good or bad. False when they tell nothing. */
+/* Reads the headers of an answer, good or bad: told->windows, nothing else of it. False when they
+ * tell nothing. */
 bool limits_read(const struct http_headers *headers, int64_t now_ns, int64_t now_wall_ns,
                  struct limits *told);
 /* Takes over what limits_read has read. */
