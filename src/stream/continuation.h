@@ -5,7 +5,7 @@
  * Sans-I/O. The task of the exchange alone.
  * Nothing yields.
  * A continuation owns its bufs and arenas: continuation_fini, after the translation's. It points
- * into the settings, never into the journal once it was read.
+ * into the settings' dialect and codec texts, never into the journal once it was read.
  * -ERR_NOMEM; -ERR_INVALID with words for the client; -ERR_PROTOCOL: the new answer does not join.
  *
  * Use, after a break:
@@ -57,34 +57,44 @@ struct continuation {
     struct token_usage usage;   /* of all attempts, this one included */
     struct token_usage attempt; /* of this one alone */
 
+    /* Where requests with native prefill go at this provider; empty = where all go. */
+    struct str path;
+
     /* private */
+    struct llm_amend amend;
     struct llm_sink sink; /* between the translation's sequence and the client's encoder */
     struct llm_sink *next;
     struct arena *arena;
-    struct continuation_settings settings;
+    const struct dialect *client;
+    enum stream_framing framing;
+    struct llm_codec_settings codec;
     struct llm_encoder *encoder;
     struct arena *encoder_arena;
-    struct continuation_block *blocks, *last_block; /* what was delivered, in order */
-    struct continuation_block *awaited;             /* REPEAT: must come next */
+    /* What was delivered. */
+    struct continuation_block *blocks, *last_block; /* in order */
     struct buf text;                                /* of the answer, plain */
-    size_t text_sound; /* of it, whole characters without white space at the end */
-    struct str half;   /* first half of a surrogate pair that was delivered alone */
-    struct token_usage before;
-    bool has_begun; /* START was delivered */
-    bool has_logprobs, has_choices, is_finished, is_done, is_error;
-    bool is_open;   /* a block of the client's */
-    bool is_signed; /* the open block */
+    size_t text_sound;         /* of it: what comes before the white space at its end */
+    struct str half;           /* first half of a surrogate pair that ends it */
+    struct token_usage before; /* of the attempts before this one */
+    bool has_begun;            /* START was delivered */
+    bool is_finished, is_done, is_error, has_choices, has_logprobs, has_other, is_interleaved;
+    bool demands_form; /* JSON was asked for: text is repeated, not gone on with */
+    bool is_open;      /* a block of the client's */
+    bool is_signed;    /* the open one */
     enum llm_block_kind kind;
     unsigned index, next_index;
-    /* the new answer */
-    struct buf held; /* its text until it is joined, as between the quotes of a JSON string */
-    struct buf plain;
-    bool is_dropping;   /* the block that comes now is not for the client */
-    bool is_in_call;    /* REPEAT: the call that comes now is an awaited one */
-    bool echoes_prefix; /* the provider gives the prefix back before what is new */
-    size_t seen;        /* of the awaited block */
-    struct llm_amend *amend;
-    struct continuation_asking *asking;
+    /* The new answer. */
+    enum llm_block_kind new_kind; /* of its open block */
+    bool is_dropped;              /* which is not for the client */
+    bool has_thought, has_text;
+    bool echoes_prefix;     /* it begins with the prefix */
+    bool is_anchor_unique;  /* in what was delivered */
+    struct buf plain, tail; /* its text until it is joined; half a character at its end */
+    struct continuation_block *awaited; /* REPEAT: must come next */
+    bool is_in_awaited;                 /* its open block is that one */
+    size_t seen;                        /* of the awaited; of the old text, in the new one */
+    bool is_different;                  /* the new text is not the old one from its beginning */
+    bool in_string, after_backslash;    /* in the awaited arguments, there */
 };
 
 /* Reads what was delivered: `journal` is all that the client was sent. 0, also when the verdict is
