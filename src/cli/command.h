@@ -46,6 +46,13 @@ struct arguments {
     const char *pid_file;
     unsigned pid;
     bool generate;
+    bool explain;
+    bool json;
+    const char *dialect;
+    const char *model;
+    const char *key;
+    struct text_list headers;
+    bool stream;
 };
 
 typedef int command_fn(const struct arguments *arguments);
@@ -78,7 +85,7 @@ int options_parse(const struct command *command, int argc, char *const *argv,
 void help_write(FILE *out);
 void help_write_command(FILE *out, const struct command *command);
 
-command_fn run_command, check_command, config_command, keys_command, upgrade_command,
+command_fn run_command, check_command, config_command, keys_command, plan_command, upgrade_command,
     version_command, help_command;
 
 #endif

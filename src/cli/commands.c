@@ -18,6 +18,22 @@ static const struct option keys_options[] = {
      "make a new key and print it with its hash"},
 };
 
+static const struct option plan_options[] = {
+    {"explain", NULL, OPTION_FLAG, FIELD(explain), NULL,
+     "say why each target is where it is, or why it is out"},
+    {"json", NULL, OPTION_FLAG, FIELD(json), NULL, "the same as JSON"},
+    {"config", "FILE", OPTION_TEXT, FIELD(config), NULL,
+     "the config; without it the environment says what there is"},
+    {"dialect", "NAME", OPTION_TEXT, FIELD(dialect), NULL,
+     "of the request: openai_chat (the default), anthropic, gemini, ..."},
+    {"model", "NAME", OPTION_TEXT, FIELD(model), NULL,
+     "the model, where it is not in the body (gemini, bedrock)"},
+    {"stream", NULL, OPTION_FLAG, FIELD(stream), NULL,
+     "the answer is a stream, where the body does not say so"},
+    {"header", "NAME:VALUE", OPTION_TEXTS, FIELD(headers), NULL, "a header of the request"},
+    {"key", "NAME", OPTION_TEXT, FIELD(key), NULL, "the client's key, by its name in the config"},
+};
+
 static const struct option upgrade_options[] = {
     {"pid", "PID", OPTION_NUMBER, FIELD(pid), NULL, "the process to replace"},
     {"pid-file", "FILE", OPTION_TEXT, FIELD(pid_file), NULL,
@@ -47,6 +63,11 @@ const struct command commands[] = {
      "Reads a key from the standard input (asks for it at a terminal) and prints the hash that a\n"
      "config takes in its place.\n",
      OPTIONS(keys_options), keys_command},
+    {"plan", "[FILE|-]", 0, 1, "say which targets a request would go to, and in which order",
+     "Reads the body of a request from the file or the standard input. Nothing is sent anywhere,\n"
+     "and of how targets are doing nothing is known. A lot that is drawn is always the same one.\n"
+     "POST /v1/weir/plan asks the same of a weir that runs.\n",
+     OPTIONS(plan_options), plan_command},
     {"upgrade", "[PID]", 0, 1, "replace a running weir by the binary that is at its path now",
      "The new process takes the listening sockets over, and the old one ends once its requests\n"
      "have: no connection is refused. If the new one does not start, the old one goes on.\n",
