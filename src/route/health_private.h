@@ -70,6 +70,7 @@ struct health_table {
     struct health_entry **slots;
     unsigned *free_slots; /* a stack */
     unsigned free_count, slot_count;
+    unsigned slots_ever_used; /* from the first */
 };
 extern struct health_table health_table;
 

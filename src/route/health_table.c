@@ -18,6 +18,7 @@ void health_init(unsigned entries_max)
     t->slots = mem_calloc_or_die(count, sizeof(struct health_entry *));
     t->free_slots = mem_calloc_or_die(count, sizeof(unsigned));
     t->slot_count = t->free_count = count;
+    t->slots_ever_used = 0;
     for (unsigned i = 0; i < count; i++)
         t->free_slots[i] = count - 1 - i; /* the lowest is taken first */
     t->providers = NULL;
@@ -147,7 +148,7 @@ void health_fini(void)
     mem_free(t->slots);
     mem_free(t->free_slots);
     t->buckets = NULL;
-    t->slot_count = 0;
+    t->slot_count = t->slots_ever_used = 0;
 }
 
 /* --- entries --- */
@@ -192,6 +193,7 @@ static struct health_entry *entry_new(struct health_target *target, unsigned key
     entry->key = key;
     entry->slot = health_table.free_slots[--health_table.free_count];
     health_table.slots[entry->slot] = entry;
+    health_table.slots_ever_used = MAX(health_table.slots_ever_used, entry->slot + 1);
     target->keys[key] = entry;
     return entry;
 }
@@ -216,7 +218,10 @@ struct health_entry *health_entry_get(struct str provider, struct str model, uin
 
 unsigned health_rows(void)
 {
-    return health_table.slot_count;
+    health_lock();
+    unsigned count = health_table.slots_ever_used;
+    health_unlock();
+    return count;
 }
 
 static void fill_row(struct health_entry *entry, int64_t now_ns, struct arena *arena,
