@@ -260,7 +260,7 @@ static int64_t drop_expired(struct memory_store *store, int64_t now_ns)
 static bool is_over(struct memory_store *store, size_t need)
 {
     uint64_t total = atomic_load_explicit(&store->total_bytes, memory_order_relaxed);
-    uint64_t aside = JOURNAL_LEAST_BYTES *
+    uint64_t aside = (JOURNAL_LEAST_BYTES + LOOP_SCRATCH_BYTES) *
                      (uint64_t)atomic_load_explicit(&store->running_count, memory_order_relaxed);
     uint64_t bytes = atomic_load_explicit(&store->bytes, memory_order_relaxed);
     return bytes + need > total - MIN(aside, total / 2);
@@ -499,44 +499,17 @@ YIELDS static int put_head(struct journal *journal, const struct journal_head *h
     return 0;
 }
 
-/* Room by overwriting what was read. A stream whose readers have everything always goes on. */
-static bool has_room(struct memory_journal *j, size_t need)
+/* What the stream may hold now. */
+static size_t limit_of(const struct memory_journal *j)
 {
-    struct memory_store *store = store_of_journal(j);
-    size_t limit = j->limits.stream_bytes;
-    if (is_over(store, need))
-        limit = MIN(limit, JOURNAL_LEAST_BYTES);
-    if (j->segments.bytes + need > limit)
-        trim(j, need < limit ? limit - need : 0);
-    return j->segments.bytes + need <= limit || journal_segments_is_empty(&j->segments);
+    size_t limit = (size_t)j->limits.stream_bytes;
+    return is_over(store_of_journal(j), 0) ? MIN(limit, JOURNAL_LEAST_BYTES) : limit;
 }
 
-YIELDS static int wait_for_room(struct memory_journal *j, size_t need)
-{
-    struct memory_store *store = store_of_journal(j);
-    int r = 0;
-    while (r == 0 && !has_room(j, need)) {
-        /* What others give back wakes nobody here. */
-        int64_t deadline_ns =
-            is_over(store, need) ? clock_add_ns(loop_now_ns(), ROOM_RETRY_NS) : CLOCK_NEVER;
-        j->producer_waits = true;
-        r = wait_for_change(j, deadline_ns);
-        j->producer_waits = false;
-        if (r != -ERR_TIMEOUT)
-            continue;
-        unlock(j);
-        make_room(store, need);
-        lock(j);
-        r = 0;
-    }
-    return r;
-}
-
-YIELDS static int append(struct journal *journal, const struct journal_event *event)
+static int append(struct journal *journal, const struct journal_event *event)
 {
     struct memory_journal *j = memory_of(journal);
     struct memory_store *store = store_of_journal(j);
-    int r = 0;
     lock(j);
     size_t need = journal_segments_need(&j->segments, event);
     if (need > 0 && is_over(store, need)) {
@@ -544,24 +517,48 @@ YIELDS static int append(struct journal *journal, const struct journal_event *ev
         make_room(store, need);
         lock(j);
     }
-    if (need > 0 && !has_room(j, need)) {
-        wake_all(j); /* what was appended before makes readers read */
-        r = wait_for_room(j, need);
-    }
+    size_t limit = limit_of(j);
+    if (need > 0 && j->segments.bytes + need > limit)
+        trim(j, need < limit ? limit - need : 0);
     size_t before = j->segments.bytes;
-    if (r == 0 && !journal_segments_add(&j->segments, event))
-        r = no_memory();
+    bool is_added = journal_segments_add(&j->segments, event);
     account(store, before, j->segments.bytes);
     unlock(j);
-    return r;
+    return is_added ? 0 : no_memory();
 }
 
-YIELDS static void flush(struct journal *journal)
+/* Room by overwriting what was read: a stream whose readers have everything always goes on. */
+static bool has_room(struct memory_journal *j)
+{
+    size_t limit = limit_of(j);
+    if (j->segments.bytes > limit)
+        trim(j, limit);
+    return j->segments.bytes <= limit;
+}
+
+YIELDS static int pass(struct journal *journal)
 {
     struct memory_journal *j = memory_of(journal);
+    struct memory_store *store = store_of_journal(j);
+    int r = 0;
     lock(j);
     wake_all(j);
+    while (r == 0 && !has_room(j)) {
+        /* What others give back wakes nobody here. */
+        int64_t deadline_ns =
+            is_over(store, 0) ? clock_add_ns(loop_now_ns(), ROOM_RETRY_NS) : CLOCK_NEVER;
+        j->producer_waits = true;
+        r = wait_for_change(j, deadline_ns);
+        j->producer_waits = false;
+        if (r != -ERR_TIMEOUT)
+            continue;
+        unlock(j);
+        make_room(store, 0);
+        lock(j);
+        r = 0;
+    }
     unlock(j);
+    return r;
 }
 
 YIELDS static void end(struct journal *journal, bool is_whole, bool keeps_once)
@@ -729,7 +726,7 @@ static const struct journal_store_ops memory_ops = {
     .sweep = sweep,
     .put_head = put_head,
     .append = append,
-    .flush = flush,
+    .pass = pass,
     .end = end,
     .forget_once = forget_once,
     .give_up = give_up,

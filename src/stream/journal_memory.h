@@ -4,7 +4,8 @@
  * What waits, waits on its own loop and is woken there, whichever thread writes or reads.
  * The store owns what is in it; who holds a reference keeps a journal beyond that.
  * The bounds hold for what is allocated. However full the store is, each journal that runs may hold
- * JOURNAL_LEAST_BYTES: total_bytes is passed only where these alone come to more than half of it.
+ * JOURNAL_LEAST_BYTES and what one read brings: room for that is set aside, up to half of the
+ * whole.
  */
 #ifndef WEIR_STREAM_JOURNAL_MEMORY_H
 #define WEIR_STREAM_JOURNAL_MEMORY_H

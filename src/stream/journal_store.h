@@ -4,8 +4,8 @@
  * Loop threads, inside tasks; journal_sweep and journal_unref from anywhere.
  * What is tagged YIELDS may wait.
  * A journal is counted: create and find give a reference, journal_unref takes it back. A reader has
- * its own; it is the caller's and must leave before its memory goes. One producer writes; any number read.
- * -ERR_NOMEM, -ERR_CANCELED, -ERR_TIMEOUT; what else can be is said by the verdicts.
+ * its own; it is the caller's and must leave before its memory goes. One producer writes; any
+ * number read. -ERR_NOMEM, -ERR_CANCELED, -ERR_TIMEOUT; what else can be is said by the verdicts.
  */
 #ifndef WEIR_STREAM_JOURNAL_STORE_H
 #define WEIR_STREAM_JOURNAL_STORE_H
@@ -100,8 +100,8 @@ struct journal_store_ops {
                                         enum journal_gone *why);
     int64_t (*sweep)(struct journal_store *store, int64_t now_ns);
     YIELDS int (*put_head)(struct journal *journal, const struct journal_head *head);
-    YIELDS int (*append)(struct journal *journal, const struct journal_event *event);
-    YIELDS void (*flush)(struct journal *journal);
+    int (*append)(struct journal *journal, const struct journal_event *event);
+    YIELDS int (*pass)(struct journal *journal);
     YIELDS void (*end)(struct journal *journal, bool is_whole, bool keeps_once);
     YIELDS void (*forget_once)(struct journal *journal);
     YIELDS bool (*give_up)(struct journal *journal, enum journal_gone why);
@@ -150,19 +150,21 @@ YIELDS static inline int journal_put_head(struct journal *journal, const struct 
     return journal->ops->put_head(journal, head);
 }
 
-/*
- * Appends an event; the numbered ones count from 1. Waits while there is no room for it: until
- * readers have got what would be overwritten; where nobody reads, until somebody comes and does.
- */
-YIELDS static inline int journal_append(struct journal *journal, const struct journal_event *event)
+/* Appends an event, whatever room there is; the numbered ones count from 1. Its bytes may lie in
+ * the loop's read buffer. */
+static inline int journal_append(struct journal *journal, const struct journal_event *event)
 {
     return journal->ops->append(journal, event);
 }
 
-/* Tells readers that there is something new; to be called after a run of appends. */
-YIELDS static inline void journal_flush(struct journal *journal)
+/*
+ * After a run of appends: tells readers that there is something new, and waits while more is held
+ * than may be: until readers have got what is to be overwritten; where nobody reads, until somebody
+ * comes and does.
+ */
+YIELDS static inline int journal_pass(struct journal *journal)
 {
-    journal->ops->flush(journal);
+    return journal->ops->pass(journal);
 }
 
 /* Nothing follows. Not whole: it was cut. keeps_once: a second request with its once_key is

@@ -7,7 +7,7 @@
 enum { WHOLE_PIECE_BYTES = 16 * 1024 };
 
 /* What is larger cannot lie in a read buffer. */
-enum { COPIED_BYTES_MAX = 4 * LOOP_SCRATCH_BYTES };
+enum { READ_BYTES_MAX = 4 * LOOP_SCRATCH_BYTES };
 
 void journal_writer_init(struct journal_writer *w, struct journal *journal,
                          enum journal_shape shape, bool adds_ids, size_t limit)
@@ -17,7 +17,6 @@ void journal_writer_init(struct journal_writer *w, struct journal *journal,
         .shape = shape,
         .adds_ids = adds_ids && shape == JOURNAL_SHAPE_SSE,
         .pending = BUF_INIT,
-        .input = BUF_INIT,
         .limit = limit,
     };
     frame_splitter_init(&w->splitter,
@@ -28,10 +27,9 @@ void journal_writer_fini(struct journal_writer *w)
 {
     frame_splitter_fini(&w->splitter);
     buf_fini(&w->pending);
-    buf_fini(&w->input);
 }
 
-YIELDS static int append(struct journal_writer *w, struct str bytes, bool is_numbered)
+static int append(struct journal_writer *w, struct str bytes, bool is_numbered)
 {
     struct journal_event event = {{bytes}, is_numbered};
     if (bytes.len == 0)
@@ -57,7 +55,7 @@ static size_t line_end(struct str text)
  * the last id of an event, so one that the provider wrote does not count. An event that nothing
  * terminated is terminated by it.
  */
-YIELDS static int append_with_id(struct journal_writer *w, struct str raw)
+static int append_with_id(struct journal_writer *w, struct str raw)
 {
     char line[40];
     size_t blank = line_end(raw);
@@ -78,14 +76,14 @@ YIELDS static int append_with_id(struct journal_writer *w, struct str raw)
     return r;
 }
 
-YIELDS static int append_frame(struct journal_writer *w, const struct frame *frame)
+static int append_frame(struct journal_writer *w, const struct frame *frame)
 {
     if (w->adds_ids && frame->has_data)
         return append_with_id(w, frame->raw);
     return append(w, frame->raw, frame->has_data);
 }
 
-YIELDS static int write_frames(struct journal_writer *w, struct str bytes)
+static int write_frames(struct journal_writer *w, struct str bytes)
 {
     struct frame frame;
     int r;
@@ -121,7 +119,7 @@ static bool step(struct journal_writer *w, char c)
 }
 
 /* An element with what stands before it: the bracket, or the comma. */
-YIELDS static int append_element(struct journal_writer *w, struct str bytes, bool is_numbered)
+static int append_element(struct journal_writer *w, struct str bytes, bool is_numbered)
 {
     int r;
     if (w->pending.len == 0) {
@@ -135,7 +133,7 @@ YIELDS static int append_element(struct journal_writer *w, struct str bytes, boo
     return r;
 }
 
-YIELDS static int write_array(struct journal_writer *w, struct str bytes)
+static int write_array(struct journal_writer *w, struct str bytes)
 {
     size_t begin = 0;
     for (size_t i = 0; i < bytes.len; i++) {
@@ -158,7 +156,7 @@ YIELDS static int write_array(struct journal_writer *w, struct str bytes)
 
 /* --- all of them --- */
 
-YIELDS static int write_whole(struct journal_writer *w, struct str bytes)
+static int write_whole(struct journal_writer *w, struct str bytes)
 {
     int r = 0;
     while (r == 0 && bytes.len > 0) {
@@ -169,7 +167,7 @@ YIELDS static int write_whole(struct journal_writer *w, struct str bytes)
     return r;
 }
 
-YIELDS static int write_bytes(struct journal_writer *w, struct str bytes)
+static int write_bytes(struct journal_writer *w, struct str bytes)
 {
     switch (w->shape) {
     case JOURNAL_SHAPE_SSE:
@@ -183,14 +181,17 @@ YIELDS static int write_bytes(struct journal_writer *w, struct str bytes)
     return write_whole(w, bytes);
 }
 
-/* Appending may wait, and a wait ends what a read buffer holds. */
-YIELDS static int write_copied(struct journal_writer *w, const struct iovec *iov, int count)
+/* In pieces, each as large as a read may be, so that there is room again before the next. */
+YIELDS static int write_large(struct journal_writer *w, struct str bytes)
 {
-    for (int i = 0; i < count; i++)
-        buf_add(&w->input, iov[i].iov_base, iov[i].iov_len);
-    int r = buf_ok(&w->input) ? write_bytes(w, buf_str(&w->input))
-                              : err_set(ERR_NOMEM, FAULT_GATEWAY, "no memory for the stream");
-    buf_fini(&w->input);
+    int r = 0;
+    while (r == 0 && bytes.len > 0) {
+        struct str piece = str_head(bytes, LOOP_SCRATCH_BYTES);
+        r = write_bytes(w, piece);
+        if (r == 0)
+            r = journal_pass(w->journal);
+        bytes = str_skip(bytes, piece.len);
+    }
     return r;
 }
 
@@ -200,17 +201,15 @@ YIELDS int journal_writer_write(struct journal_writer *w, const struct iovec *io
     int r = 0;
     for (int i = 0; i < count; i++)
         bytes += iov[i].iov_len;
-    if (bytes <= COPIED_BYTES_MAX) {
-        r = write_copied(w, iov, count);
-    } else {
-        for (int i = 0; i < count && r == 0; i++)
-            r = write_bytes(w, str_n(iov[i].iov_base, iov[i].iov_len));
+    /* A wait ends what a read buffer holds: only what cannot lie in one is written in parts. */
+    for (int i = 0; i < count && r == 0; i++) {
+        struct str part = str_n(iov[i].iov_base, iov[i].iov_len);
+        r = bytes > READ_BYTES_MAX ? write_large(w, part) : write_bytes(w, part);
     }
-    journal_flush(w->journal);
-    return r;
+    return r < 0 ? r : journal_pass(w->journal);
 }
 
-YIELDS int journal_writer_end(struct journal_writer *w)
+int journal_writer_end(struct journal_writer *w)
 {
     struct frame frame;
     if (w->shape == JOURNAL_SHAPE_WHOLE)

@@ -1,7 +1,7 @@
 /*
  * Cuts an answer's bytes into the events of a journal and numbers them.
  * The producer's task.
- * journal_writer_write and _end wait where the journal has no room.
+ * journal_writer_write waits while the journal has no room.
  * The writer owns what is incomplete; the journal is the caller's.
  * -ERR_LIMIT for an event past the limit, -ERR_PROTOCOL for a frame that is none, -ERR_NOMEM,
  * -ERR_CANCELED.
@@ -30,7 +30,6 @@ struct journal_writer {
     unsigned depth;
     bool in_string, is_escaped;
     struct buf pending; /* an element that is not whole */
-    struct buf input;   /* what is being written, out of the read buffer */
     size_t limit;
 };
 
@@ -41,6 +40,6 @@ void journal_writer_fini(struct journal_writer *w);
 /* Appends what is whole and tells the readers. The bytes may lie in the loop's read buffer. */
 YIELDS int journal_writer_write(struct journal_writer *w, const struct iovec *iov, int count);
 /* Appends what is left; does not end the journal. */
-YIELDS int journal_writer_end(struct journal_writer *w);
+int journal_writer_end(struct journal_writer *w);
 
 #endif
