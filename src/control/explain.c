@@ -50,8 +50,10 @@ static const struct dialect *find_dialect(const char *name)
         if (name == NULL || strcmp(dialect_names[i], name) == 0)
             return dialect_of(name == NULL ? DIALECT_OPENAI_CHAT : (enum dialect_id)i);
     }
-    const char *nearest = str_nearest(str_c(name), dialect_names);
-    tell("there is no dialect", name, nearest == NULL ? "" : nearest);
+    fprintf(stderr, "weir plan: there is no dialect \"%s\"; expected one of", name);
+    for (unsigned i = 0; i < DIALECT_COUNT; i++)
+        fprintf(stderr, "%s %s", i > 0 ? "," : "", dialect_names[i]);
+    fputs("\n", stderr);
     return NULL;
 }
 

@@ -71,7 +71,7 @@ static void add_why(const struct plan *plan, const struct plan_via *via, struct 
         if (via->value < 0)
             BUF_LIT(out, "unpriced: behind those with a price");
         else
-            buf_printf(out, "about $%.6g", via->value);
+            buf_printf(out, "about $%.3g", via->value);
         return;
     case PLAN_WHY_HOLDS:
         buf_printf(out, via->value > 0 ? "its condition holds" : "has no condition");
