@@ -1,5 +1,6 @@
 #include "gateway/operation.h"
 
+#include "gateway/admin.h"
 #include "gateway/capabilities.h"
 #include "gateway/count_tokens.h"
 #include "gateway/inference.h"
@@ -92,6 +93,8 @@ static const struct operation operations[] = {
      streams_get, STREAM_NEVER, FRAMING_SSE},
     {"capabilities", DIALECT_OPENAI_CHAT, METHOD_GET, "/v1/weir/capabilities", true,
      OPERATION_COUNT, capabilities_get, STREAM_NEVER, FRAMING_SSE},
+    {"weir_health", DIALECT_OPENAI_CHAT, METHOD_GET, "/v1/weir/health", true, OPERATION_COUNT,
+     health_page_get, STREAM_NEVER, FRAMING_SSE},
     PROBE("health", "/healthz", probe_health),
     PROBE("ready", "/readyz", probe_ready),
     PROBE("metrics", "/metrics", probe_metrics),
