@@ -24,9 +24,11 @@ enum refusal {
     REFUSE_KEY_EXPIRED,
     REFUSE_KEY_DISABLED,
     REFUSE_SIGNATURE,       /* AWS Signature Version 4 that does not hold */
+    REFUSE_NOT_ADMIN,       /* an endpoint for operators */
     REFUSE_MODEL_FORBIDDEN, /* the key may not use it */
     REFUSE_MODEL_UNKNOWN,
     REFUSE_MODEL_AMBIGUOUS,
+    REFUSE_NO_MATCH,         /* the conditions of a route leave no target */
     REFUSE_RESPONSE_UNKNOWN, /* no response of that id */
     REFUSE_STREAM_UNKNOWN,   /* no stream of that id */
     REFUSE_STREAM_GONE,      /* it is not kept any more, or not all of it */
@@ -48,6 +50,8 @@ enum refusal {
     REFUSE_UPSTREAM_TIMEOUT,
     REFUSE_UPSTREAM_BROKEN, /* reset, early end, bytes that break HTTP */
     REFUSE_UPSTREAM_LIMIT,  /* answer or event larger than the limit */
+    REFUSE_LIMITED,         /* every key of every target is at its limit */
+    REFUSE_NO_TARGET,       /* every target is resting */
     REFUSE_UPSTREAM_ERROR,  /* it answered with an error that cannot be passed on as it is */
     REFUSE_INTERNAL,
     REFUSAL_COUNT
