@@ -107,9 +107,11 @@ void config_finish_prices(struct config_reader *reader, const struct config_node
     struct built_in built_in = {0};
     if (!read_built_in(reader, &built_in))
         return;
-    for (unsigned i = 0; i < built_in.count; i++)
-        qsort(built_in.rows[i].tiers, built_in.rows[i].tier_count, sizeof(struct price_tier),
-              by_above);
+    for (unsigned i = 0; i < built_in.count; i++) {
+        if (built_in.rows[i].tier_count > 0) /* qsort takes no NULL */
+            qsort(built_in.rows[i].tiers, built_in.rows[i].tier_count, sizeof(struct price_tier),
+                  by_above);
+    }
     for (unsigned i = 0; i < settings->provider_count; i++) {
         struct provider *provider = &settings->providers[i];
         if (price_attach(provider, settings->prices, settings->price_count, reader->arena) < 0 ||
