@@ -14,6 +14,7 @@
 #include "control/server_private.h"
 #include "observe/access_log.h"
 #include "observe/metrics.h"
+#include "route/health.h"
 #include "rt/helper.h"
 #include "rt/sys.h"
 #include "rt/watchdog.h"
@@ -163,6 +164,7 @@ static int open_log(struct server *server)
     log_set_level(settings->log_level);
     metrics_init(server->threads, settings->metrics_series, clock_wall_ns());
     metrics_set_generation(1, clock_wall_ns());
+    health_init(HEALTH_ENTRIES_DEFAULT);
     int r = helper_start(HELPERS, HELPER_QUEUE);
     return r < 0 ? r : access_log_open(settings->access_log, server->threads);
 }
@@ -352,6 +354,7 @@ static void finish(struct server *server)
     /* What tasks that did not end may still point to is left to the end of the process. */
     if (!is_clean)
         return;
+    health_fini();
     listening_free(server->listening);
     snapshot_unref(server->snapshot);
 }

@@ -15,6 +15,9 @@ struct exchange;
 
 /* GET /v1/weir/health[?provider=NAME] */
 YIELDS void health_page_get(struct exchange *ex);
+/* POST /v1/weir/plan[?dialect=NAME&model=NAME&stream=true&key=NAME]: the body is a request as a
+ * client would send it. */
+YIELDS void plan_page_post(struct exchange *ex);
 
 /* 0, or -ERR_FORBIDDEN after an answer. */
 YIELDS int admin_check(struct exchange *ex);

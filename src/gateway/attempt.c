@@ -1,4 +1,5 @@
 #include "base/clock.h"
+#include "gateway/attempts.h"
 #include "gateway/exchange.h"
 #include "gateway/headers.h"
 #include "gateway/operation.h"
@@ -25,6 +26,8 @@ YIELDS static void refuse_failed_call(struct exchange *ex, int code)
         ex->record.outcome = STR("client_gone");
         return;
     }
+    if (!is_shutdown && attempts_failure(ex, code))
+        return;
     enum refusal refusal = refusal_of_upstream(code);
     struct str why = is_shutdown ? STR("the gateway is shutting down")
                                  : arena_dup(ex->arena, str_c(err_slot()->message));
@@ -42,12 +45,13 @@ YIELDS static void refuse_failed_call(struct exchange *ex, int code)
 static void set_timeouts(struct exchange *ex)
 {
     const struct timeout_settings *t = &ex->settings->timeouts;
+    const struct route_policy *p = ex->policy;
     ex->timeouts = (struct http_timeouts){
-        .connect_ns = t->connect,
+        .connect_ns = p->connect_ns > 0 ? p->connect_ns : t->connect,
         .tls_ns = t->tls,
-        .first_byte_ns = t->first_byte,
-        .idle_ns = t->stall,
-        .total_deadline_ns = t->total > 0 ? clock_add_ns(ex->start_ns, t->total) : CLOCK_NEVER,
+        .first_byte_ns = p->first_byte_ns > 0 ? p->first_byte_ns : t->first_byte,
+        .idle_ns = p->stall_ns > 0 ? p->stall_ns : t->stall,
+        .total_deadline_ns = exchange_deadline(ex),
     };
 }
 
@@ -59,10 +63,9 @@ YIELDS static int call_upstream(struct exchange *ex, const struct http_call_requ
     return r < 0 ? r : http_call_head(&ex->call);
 }
 
-/* The body in pieces: the client's with what was spliced in, or the translation. */
-static int body_pieces(struct exchange *ex, struct iovec *pieces, unsigned max)
+int exchange_body_pieces(const struct exchange *ex, struct iovec *pieces, unsigned max)
 {
-    if (ex->is_rewritten) {
+    if (ex->rewritten.len > 0) {
         pieces[0] = (struct iovec){ex->rewritten.ptr, ex->rewritten.len};
         return 1;
     }
@@ -71,12 +74,45 @@ static int body_pieces(struct exchange *ex, struct iovec *pieces, unsigned max)
     return json_splice_iov(buf_str(&ex->body), ex->fit.edits, ex->fit.count, pieces, max);
 }
 
-/* What no further try can need. A translated answer may repeat what was asked (Responses). */
-static void forget_body(struct exchange *ex)
+/* A translated answer may repeat what was asked (Responses). */
+void exchange_forget_body(struct exchange *ex)
 {
-    buf_fini(&ex->rewritten);
     if (ex->translation == NULL || ex->codec.request == NULL)
         buf_fini(&ex->body);
+}
+
+int64_t exchange_deadline(const struct exchange *ex)
+{
+    int64_t total_ns =
+        ex->policy->total_ns > 0 ? ex->policy->total_ns : ex->settings->timeouts.total;
+    return total_ns > 0 ? clock_add_ns(ex->start_ns, total_ns) : CLOCK_NEVER;
+}
+
+bool exchange_forget_attempt(struct exchange *ex)
+{
+    struct request_record *rec = &ex->record;
+    if (ex->has_call)
+        http_call_finish(&ex->call);
+    ex->has_call = false;
+    if (ex->translation != NULL)
+        translation_fini(ex->translation);
+    ex->translation = NULL;
+    buf_fini(&ex->rewritten);
+    ex->is_rewritten = false;
+    ex->fit = (struct llm_fit){0};
+    ex->betas = STR_EMPTY;
+    ex->provider = NULL;
+    ex->answer = (struct http_headers){0};
+    rec->outcome = STR("ok");
+    rec->error = rec->error_message = rec->finish_reason = rec->model_answered = STR_EMPTY;
+    rec->upstream_dialect = STR_EMPTY;
+    rec->upstream_status = 0;
+    struct arena *fresh = arena_new(HEAD_ARENA_BYTES);
+    if (fresh == NULL)
+        return false;
+    arena_free(ex->head_arena);
+    ex->head_arena = fresh;
+    return true;
 }
 
 YIELDS static int add_headers(struct exchange *ex, struct http_call_request *request,
@@ -84,8 +120,8 @@ YIELDS static int add_headers(struct exchange *ex, struct http_call_request *req
 {
     struct headers_way way = exchange_way(ex);
     request->headers = headers;
-    if (!headers_for_upstream(headers, ex->head_arena, &ex->http->headers, &ex->upstream->headers,
-                              &way, request->body_count > 0))
+    if (!headers_for_upstream(headers, ex->head_arena, &ex->http->headers,
+                              &ex->upstream->headers[ex->key_index], &way, request->body_count > 0))
         return err_set(ERR_NOMEM, FAULT_GATEWAY, "no memory");
     if (ex->betas.len > 0 &&
         !http_headers_add(headers, ex->head_arena, STR("anthropic-beta"), ex->betas))
@@ -102,7 +138,7 @@ YIELDS int exchange_attempt(struct exchange *ex)
         .target = ex->upstream_path,
         .body = body,
     };
-    request.body_count = body_pieces(ex, body, ARRAY_LEN(body));
+    request.body_count = exchange_body_pieces(ex, body, ARRAY_LEN(body));
     if (request.body_count < 0) {
         refuse(ex, REFUSE_INTERNAL, STR_EMPTY, "The request body could not be edited.");
         return request.body_count;
@@ -119,12 +155,13 @@ YIELDS int exchange_attempt(struct exchange *ex)
     exchange_wait_ended(ex);
     if (ex->has_call)
         note_call(ex);
-    forget_body(ex);
+    buf_fini(&ex->rewritten);
     if (r < 0) {
         refuse_failed_call(ex, r);
         return r;
     }
     ex->record.upstream_status = ex->call.head.status;
+    attempts_head(ex);
     /* A token that was taken back before its time: the next request has a new one. */
     if (ex->call.head.status == 401 && ex->upstream->credential != NULL)
         credential_refused(ex->upstream->credential);

@@ -155,8 +155,8 @@ YIELDS void count_tokens_run(struct exchange *ex)
         return;
     }
     exchange_set_target(ex);
-    ex->upstream_path =
-        upstream_target(ex->upstream, ex->head_arena, OPERATION_COUNT_TOKENS, ex->target.model);
+    ex->upstream_path = upstream_target(ex->upstream, ex->key_index, ex->head_arena,
+                                        OPERATION_COUNT_TOKENS, ex->target.model);
     if (ex->upstream_path.ptr == NULL)
         refuse_no_memory(ex);
     else

@@ -7,9 +7,6 @@
 #include "observe/access_log.h"
 #include "rt/random.h"
 
-/* What the heads of a call usually take. */
-enum { HEAD_ARENA_BYTES = 4096 };
-
 void exchange_answer_header(struct exchange *ex, struct str name, struct str value)
 {
     if (value.ptr != NULL && http_value_is_safe(value))
@@ -176,6 +173,7 @@ YIELDS void gateway_handle(struct http_request *r, void *ctx)
     ex->thread = thread;
     ex->ts = thread_snapshot_hold(thread);
     ex->settings = ex->ts->shared->settings;
+    ex->policy = &ex->settings->routing;
     begin(ex);
     int verdict = identify(ex);
     /* What a producer serves was begun by the client's own exchange, and is ended here. */

@@ -17,8 +17,13 @@
 #include "observe/record.h"
 
 struct operation;
+struct attempts;
 
-enum { REQUEST_ID_LEN = 24 };
+enum {
+    REQUEST_ID_LEN = 24,
+    /* What the heads of a call usually take. */
+    HEAD_ARENA_BYTES = 4096,
+};
 
 struct exchange {
     struct http_request *http;
@@ -36,10 +41,17 @@ struct exchange {
     struct buf body; /* as the client sent it, decoded; given back when nothing needs it any more */
     const struct dialect *client; /* NULL for operations that are no inference */
     struct llm_scan scan;
-    struct str asked; /* model as asked for, unescaped */
-    bool is_stream;   /* an answer in pieces is asked for */
+    struct str asked;             /* model as asked for, unescaped */
+    bool is_stream;               /* an answer in pieces is asked for */
+    struct route_names fallbacks; /* the client's own list */
+    struct attempts *attempts;    /* NULL: an operation that is tried once */
+    const struct route_policy *policy;
+    const struct plan *plan; /* NULL where no target is planned */
+    unsigned plan_first;     /* the step to begin with */
     struct plan_target target;
+    const struct plan_step *step; /* the plan's, for the target */
     const struct upstream *upstream;
+    unsigned key_index; /* of the upstream's keys */
     /* How the target is spoken to. */
     const struct dialect *provider;
     enum provider_operation upstream_operation;
@@ -82,6 +94,22 @@ void exchange_wait_ended(struct exchange *ex);
 
 /* The client's head has left: gives back what was needed for it alone. */
 void exchange_forget_head(struct exchange *ex);
+
+/* The body as it is sent, in pieces: the client's with what was spliced in, or what was written in
+ * its place. How many, or -ERR_x. */
+int exchange_body_pieces(const struct exchange *ex, struct iovec *pieces, unsigned max);
+
+/* When the request must have ended; CLOCK_NEVER = no bound. */
+int64_t exchange_deadline(const struct exchange *ex);
+
+/* Lets go of a try that failed, so that another can be made: the body stays. False without memory.
+ */
+bool exchange_forget_attempt(struct exchange *ex);
+/* The body is not needed any more. */
+void exchange_forget_body(struct exchange *ex);
+
+/* After the body: the route's parameters in it, and the path. */
+YIELDS int exchange_prepare_rest(struct exchange *ex);
 
 /* How the planned target is spoken to. */
 void exchange_set_target(struct exchange *ex);

@@ -2,7 +2,9 @@
 
 #include "base/clock.h"
 #include "base/percent.h"
+#include "gateway/attempts.h"
 #include "gateway/exchange.h"
+#include "gateway/fallbacks.h"
 #include "gateway/operation.h"
 #include "gateway/resume.h"
 
@@ -87,73 +89,14 @@ YIELDS int exchange_scan(struct exchange *ex)
     return -ERR_INVALID;
 }
 
-/* Names the providers that could have been meant, for the error. */
-static struct str list_candidates(struct exchange *ex, const struct plan_resolution *plan)
-{
-    struct str list = STR_EMPTY;
-    for (unsigned i = 0; i < plan->candidate_count; i++) {
-        struct str parts[] = {list, i > 0 ? STR(", ") : STR_EMPTY,
-                              ex->ts->shared->world.providers[plan->candidates[i]].name, STR("/"),
-                              ex->asked};
-        list = arena_concat(ex->arena, parts, ARRAY_LEN(parts));
-    }
-    return list;
-}
-
-YIELDS static int check_may_use(struct exchange *ex)
-{
-    if (ex->key == NULL)
-        return 0;
-    struct str parts[] = {ex->record.provider, STR("/"), ex->target.model};
-    struct str resolved = arena_concat(ex->arena, parts, ARRAY_LEN(parts));
-    if (virtual_key_allows(ex->key, ex->asked, resolved))
-        return 0;
-    refuse(ex, REFUSE_MODEL_FORBIDDEN, STR("model"),
-           "The API key '%.*s' may not use the model `%.*s`.", STR_ARG(ex->key->name),
-           STR_ARG(ex->asked));
-    return -ERR_FORBIDDEN;
-}
-
-YIELDS int exchange_plan(struct exchange *ex)
-{
-    struct plan_resolution plan;
-    plan_name(&ex->ts->shared->world, ex->asked, &plan);
-    if (plan.verdict == PLAN_AMBIGUOUS) {
-        refuse(ex, REFUSE_MODEL_AMBIGUOUS, STR("model"),
-               "Several providers offer the model `%.*s`; ask for one of: %.*s.",
-               STR_ARG(ex->asked), STR_ARG(list_candidates(ex, &plan)));
-        return -ERR_INVALID;
-    }
-    if (plan.verdict != PLAN_OK) {
-        refuse(ex, REFUSE_MODEL_UNKNOWN, STR("model"),
-               "The model `%.*s` does not exist here. Ask for provider/model with a configured "
-               "provider, an alias of the config, or a model that one provider lists "
-               "(GET /v1/models).",
-               STR_ARG(ex->asked));
-        return -ERR_INVALID;
-    }
-    ex->target = plan.target;
-    ex->upstream = &ex->ts->upstreams[plan.target.provider];
-    ex->record.provider = ex->upstream->provider->name;
-    ex->record.model = plan.target.model;
-    ex->record.route = plan.target.route;
-    ex->record.is_simulated = ex->upstream->provider->is_simulated;
-    return check_may_use(ex);
-}
-
 YIELDS void inference_run(struct exchange *ex)
 {
     if (exchange_read_body(ex) < 0)
         return;
     if (exchange_scan(ex) < 0)
         return;
-    if (resume_takes(ex)) {
+    if (resume_takes(ex))
         resume_run(ex);
-        return;
-    }
-    if (exchange_plan(ex) < 0 || exchange_prepare(ex) < 0)
-        return;
-    if (exchange_attempt(ex) < 0)
-        return;
-    exchange_relay(ex);
+    else if (fallbacks_take(ex) == 0 && exchange_plan(ex) == 0)
+        attempts_run(ex);
 }

@@ -41,11 +41,11 @@ YIELDS static int fetch_list(struct fetch *f, struct arena *arena, struct buf *o
     struct http_headers headers = {0};
     struct headers_way way = {.client = upstream->provider->dialect,
                               .provider = upstream->provider->dialect};
-    if (!headers_for_upstream(&headers, arena, &none, &upstream->headers, &way, false))
+    if (!headers_for_upstream(&headers, arena, &none, &upstream->headers[0], &way, false))
         return err_set(ERR_NOMEM, FAULT_GATEWAY, "no memory");
     struct http_call_request request = {
         .method = METHOD_GET,
-        .target = upstream_target(upstream, arena, OPERATION_MODELS, STR_EMPTY),
+        .target = upstream_target(upstream, 0, arena, OPERATION_MODELS, STR_EMPTY),
         .headers = &headers,
     };
     struct http_timeouts timeouts = {

@@ -226,7 +226,7 @@ YIELDS void models_list(struct exchange *ex)
         const struct upstream *upstream = find_provider(ex, str_skip(wanted, 9));
         if (upstream != NULL)
             pass_on(ex, upstream,
-                    upstream_target(upstream, ex->head_arena, OPERATION_MODELS, STR_EMPTY));
+                    upstream_target(upstream, 0, ex->head_arena, OPERATION_MODELS, STR_EMPTY));
         return;
     }
     http_request_watch_hangup(ex->http, ex->task);
@@ -261,5 +261,6 @@ YIELDS void models_get(struct exchange *ex)
         return;
     }
     pass_on(ex, ex->upstream,
-            upstream_target(ex->upstream, ex->head_arena, OPERATION_MODELS, ex->target.model));
+            upstream_target(ex->upstream, ex->key_index, ex->head_arena, OPERATION_MODELS,
+                            ex->target.model));
 }

@@ -95,6 +95,8 @@ static const struct operation operations[] = {
      OPERATION_COUNT, capabilities_get, STREAM_NEVER, FRAMING_SSE},
     {"weir_health", DIALECT_OPENAI_CHAT, METHOD_GET, "/v1/weir/health", true, OPERATION_COUNT,
      health_page_get, STREAM_NEVER, FRAMING_SSE},
+    {"weir_plan", DIALECT_OPENAI_CHAT, METHOD_POST, "/v1/weir/plan", true, OPERATION_COUNT,
+     plan_page_post, STREAM_NEVER, FRAMING_SSE},
     PROBE("health", "/healthz", probe_health),
     PROBE("ready", "/readyz", probe_ready),
     PROBE("metrics", "/metrics", probe_metrics),

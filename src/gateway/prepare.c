@@ -1,8 +1,10 @@
 #include "base/clock.h"
 #include "dialect/anthropic/betas.h"
 #include "dialect/signature.h"
+#include "gateway/attempts.h"
 #include "gateway/exchange.h"
 #include "gateway/operation.h"
+#include "gateway/params.h"
 #include "gateway/responses.h"
 
 /*
@@ -42,7 +44,11 @@ static void choose_dialect(struct exchange *ex)
 YIELDS static int check_target(struct exchange *ex)
 {
     const struct provider *p = ex->upstream->provider;
-    if (ex->operation->upstream == OPERATION_COMPLETIONS && p->dialect != DIALECT_OPENAI_CHAT) {
+    bool is_foreign =
+        ex->operation->upstream == OPERATION_COMPLETIONS && p->dialect != DIALECT_OPENAI_CHAT;
+    if ((is_foreign || !offers(p, ex->upstream_operation)) && attempts_unfit(ex))
+        return -ERR_INVALID;
+    if (is_foreign) {
         refuse(ex, REFUSE_DIALECT, STR("model"),
                "The provider '%.*s' speaks the %s dialect, which has no completions. Use "
                "/v1/chat/completions.",
@@ -96,6 +102,8 @@ YIELDS static int tell_notes(struct exchange *ex)
     if (t->dropped.len == 0 && t->supplied.len == 0)
         return 0;
     if (t->dropped.len > 0 && rejects_unmappable(ex)) {
+        if (attempts_unfit(ex))
+            return -ERR_INVALID;
         refuse(ex, REFUSE_UNMAPPABLE, buf_str(&t->dropped),
                "The %s dialect of '%.*s' has no place for: %.*s. Leave it out, ask for another "
                "model, or let it be dropped (unmappable: drop).",
@@ -219,6 +227,33 @@ YIELDS static int fit_body(struct exchange *ex)
     return is_ok ? 0 : refuse_no_memory(ex);
 }
 
+/* The route's word on parameters, in the body as it is sent. */
+YIELDS static int apply_params(struct exchange *ex)
+{
+    if (!params_are_there(ex->step))
+        return 0;
+    struct iovec pieces[2 * ARRAY_LEN(ex->fit.edits) + 1];
+    struct buf plain = BUF_INIT, changed = BUF_INIT;
+    int count = exchange_body_pieces(ex, pieces, ARRAY_LEN(pieces));
+    for (int i = 0; i < count; i++)
+        buf_add(&plain, pieces[i].iov_base, pieces[i].iov_len);
+    int r = count < 0 ? count : -ERR_NOMEM;
+    if (count >= 0 && buf_ok(&plain))
+        r = params_apply(ex->step, buf_str(&plain), ex->settings->json_depth, ex->arena, &changed);
+    buf_fini(&plain);
+    if (r == 0) {
+        buf_fini(&ex->rewritten);
+        ex->rewritten = changed;
+        return 0;
+    }
+    buf_fini(&changed);
+    if (r == -ERR_NOMEM)
+        return refuse_no_memory(ex);
+    refuse(ex, REFUSE_INTERNAL, STR_EMPTY, "The route's parameters do not fit the request: %s.",
+           err_slot()->message);
+    return r;
+}
+
 YIELDS int exchange_prepare(struct exchange *ex)
 {
     choose_dialect(ex);
@@ -229,9 +264,15 @@ YIELDS int exchange_prepare(struct exchange *ex)
     /* What another vendor's model signed must not reach this one. */
     bool is_same = ex->client == ex->provider && !signature_is_marked(buf_str(&ex->body));
     r = is_same ? fit_body(ex) : translate(ex);
+    return r < 0 ? r : exchange_prepare_rest(ex);
+}
+
+YIELDS int exchange_prepare_rest(struct exchange *ex)
+{
+    int r = apply_params(ex);
     if (r < 0)
         return r;
-    ex->upstream_path =
-        upstream_target(ex->upstream, ex->head_arena, ex->upstream_operation, ex->target.model);
+    ex->upstream_path = upstream_target(ex->upstream, ex->key_index, ex->head_arena,
+                                        ex->upstream_operation, ex->target.model);
     return ex->upstream_path.ptr != NULL ? 0 : refuse_no_memory(ex);
 }

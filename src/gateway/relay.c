@@ -1,4 +1,5 @@
 #include "base/clock.h"
+#include "gateway/attempts.h"
 #include "gateway/exchange.h"
 #include "gateway/headers.h"
 #include "gateway/relay_stream.h"
@@ -106,6 +107,20 @@ static struct str quote_page(struct exchange *ex, unsigned status, struct str bo
                         STR_ARG(str_head(body, 512)));
 }
 
+YIELDS void relay_note_failed_answer(struct exchange *ex)
+{
+    struct buf kept = BUF_INIT;
+    struct str body = STR_EMPTY;
+    struct llm_error error = LLM_ERROR_NONE;
+    unsigned status = ex->call.head.status;
+    struct str kind = http_headers_get(&ex->call.head.headers, STR("x-amzn-errortype"));
+    if (relay_read_whole(ex, &kept, &body) < 0)
+        body = STR_EMPTY;
+    ex->provider->read_error(status, kind, body, &error);
+    attempts_error(ex, &error);
+    buf_fini(&kept);
+}
+
 /* The provider's error, passed on as it is or told in the client's words. */
 YIELDS static void send_error(struct exchange *ex, unsigned status, struct str body)
 {
@@ -113,6 +128,8 @@ YIELDS static void send_error(struct exchange *ex, unsigned status, struct str b
     struct str kind = http_headers_get(&ex->call.head.headers, STR("x-amzn-errortype"));
     bool is_known = ex->provider->read_error(status, kind, body, &error);
     note_error_status(ex, status, &error);
+    if (attempts_error(ex, &error))
+        return;
     if (is_known && ex->error_dialect == ex->provider->id && ex->translation == NULL) {
         send_whole(ex, status, body);
         return;
@@ -147,6 +164,8 @@ YIELDS static void send_hidden_error(struct exchange *ex, const struct llm_error
 {
     unsigned status = error->status >= 400 ? error->status : 502;
     struct str name = relay_error_class(ex, error);
+    if (attempts_error(ex, error))
+        return;
     if (ex->translation == NULL && ex->error_dialect == ex->provider->id)
         send_whole(ex, status, body);
     else
@@ -211,6 +230,10 @@ YIELDS static void send_translated(struct exchange *ex, struct str body)
     relay_note_translation(ex);
     if (r < 0) {
         metrics_count(METRIC_OBSERVER_ERRORS, 1);
+        if (attempts_failure(ex, r)) {
+            buf_fini(&out);
+            return;
+        }
         refuse(ex, r == -ERR_NOMEM ? REFUSE_NO_MEMORY : REFUSE_UPSTREAM_BROKEN, STR_EMPTY,
                "The answer of %.*s is not what the %s dialect knows: %s.",
                STR_ARG(ex->record.provider), ex->provider->name, err_slot()->message);
@@ -268,6 +291,8 @@ YIELDS void relay_refuse_broken(struct exchange *ex, int code)
         ex->record.outcome = STR("client_gone");
         return;
     }
+    if (!is_shutdown && attempts_failure(ex, code))
+        return;
     struct str why = is_shutdown ? STR("the gateway is shutting down")
                                  : arena_dup(ex->arena, str_c(err_slot()->message));
     task_shield();

@@ -1,12 +1,13 @@
 #include "gateway/relay_stream.h"
 
 #include "base/clock.h"
+#include "gateway/attempts.h"
 #include "gateway/exchange.h"
 #include "gateway/headers.h"
 #include "gateway/operation.h"
+#include "gateway/relay_stream_private.h"
 #include "gateway/response_store.h"
 #include "gateway/responses.h"
-#include "stream/observer.h"
 
 /*
  * Whole events go to the client as the bytes they came in, or in its own framing, or in its own
@@ -31,30 +32,6 @@ enum { OPENING_EVENTS_MAX = 64, OPENING_BYTES_MAX = 256 * 1024 };
 /* One list for the whole thread, not a kilobyte on the stack of each waiting stream: pieces last
  * until the next wait anyway. */
 static _Thread_local struct iovec pieces_v[HTTP_PIECES_MAX];
-
-enum relay_way {
-    RELAY_AS_IS,
-    RELAY_REFRAMED,   /* the same events in the client's framing */
-    RELAY_TRANSLATED, /* the observer's translation writes them */
-};
-
-struct relay {
-    struct exchange *ex;
-    struct stream_observer observer;
-    enum relay_way way;
-    struct frame_writer writer; /* into `copied` */
-    unsigned openings;          /* held back */
-    struct metrics_gaps *gaps;
-    bool has_begun;      /* the head and a first event were sent, or are about to be */
-    bool is_over;        /* nothing more will be sent */
-    bool client_failed;  /* a write to the client failed */
-    bool owes_lf;        /* the last event came without the LF of its last CRLF */
-    int64_t content_ns;  /* when content last came */
-    int64_t finished_ns; /* when the last finish reason came; 0 = not yet */
-    /* What this read sends, in order: `copied`, then `run`, which lies in the read buffer. */
-    struct buf copied;
-    struct str run;
-};
 
 static void send_later(struct relay *relay, struct str bytes, bool is_in_place)
 {
@@ -99,14 +76,30 @@ YIELDS static int start_answer(struct relay *relay)
 }
 
 /* The stream runs now, perhaps for minutes: what was only needed to begin it is given back. */
-static void settle_down(struct exchange *ex)
+static void settle_down(struct relay *relay)
 {
+    struct exchange *ex = relay->ex;
     exchange_forget_head(ex);
+    if (!relay->keeps_journal)
+        exchange_forget_body(ex);
     task_trim_stack();
 }
 
-/* Sends what was queued, with the head if that waits still. */
-YIELDS static int send_now(struct relay *relay, bool is_last)
+/* What was sent is kept while it is not too much. */
+static void keep_journal(struct relay *relay, const struct iovec *iov, int count)
+{
+    uint64_t limit = relay->ex->settings->journal.stream_bytes;
+    for (int i = 0; relay->keeps_journal && i < count; i++) {
+        buf_add(&relay->journal, iov[i].iov_base, iov[i].iov_len);
+        relay->keeps_journal = relay->journal.len <= limit && buf_ok(&relay->journal);
+    }
+    if (relay->keeps_journal || relay->journal.cap == 0)
+        return;
+    buf_fini(&relay->journal);
+    exchange_forget_body(relay->ex);
+}
+
+YIELDS int relay_send_now(struct relay *relay, bool is_last)
 {
     struct iovec iov[2];
     int count = 0;
@@ -117,6 +110,8 @@ YIELDS static int send_now(struct relay *relay, bool is_last)
     if (relay->run.len > 0)
         iov[count++] = (struct iovec){(void *)(uintptr_t)relay->run.ptr, relay->run.len};
     int r = 0;
+    if (relay->keeps_journal && !is_last)
+        keep_journal(relay, iov, count);
     if (count > 0 || is_last)
         r = http_response_write(relay->ex->http, iov, count, is_last, CLOCK_NEVER);
     buf_fini(&relay->copied);
@@ -124,16 +119,17 @@ YIELDS static int send_now(struct relay *relay, bool is_last)
     relay->is_over = relay->is_over || is_last;
     relay->client_failed = relay->client_failed || r < 0;
     if (relay->ex->head_arena != NULL && r == 0 && relay->ex->http->head_sent)
-        settle_down(relay->ex);
+        settle_down(relay);
     return r;
 }
 
 static void note_content(struct relay *relay, int64_t now_ns)
 {
     struct exchange *ex = relay->ex;
-    if (relay->content_ns == 0)
+    if (relay->content_ns == 0) {
         ex->record.ttft_ns = now_ns - ex->start_ns;
-    else
+        attempts_first_token(ex, now_ns);
+    } else
         metrics_gap(relay->gaps, now_ns - relay->content_ns);
     relay->content_ns = now_ns;
 }
@@ -145,6 +141,8 @@ YIELDS static int refuse_first_event(struct relay *relay, const struct stream_ev
     unsigned status = event->error.status >= 400 ? event->error.status : 502;
     struct str name = relay_error_class(ex, &event->error);
     relay->is_over = true;
+    if (attempts_error(ex, &event->error))
+        return -ERR_PROTOCOL;
     /* OpenAI's and Anthropic's error events are what their error bodies are. */
     bool is_body =
         relay->way == RELAY_AS_IS && ex->error_dialect == ex->provider->id &&
@@ -187,6 +185,13 @@ YIELDS static int take_event(struct relay *relay, const struct stream_event *eve
     struct exchange *ex = relay->ex;
     if (event->kind == STREAM_ERROR && !relay->has_begun)
         return refuse_first_event(relay, event);
+    if (event->kind == STREAM_ERROR) {
+        attempts_error(ex, &event->error);
+        if (relay->keeps_journal)
+            return err_set(ERR_RESET, FAULT_UPSTREAM, "the provider sent an error");
+    }
+    if (event->is_garbled && relay->keeps_journal)
+        return err_set(ERR_PROTOCOL, FAULT_UPSTREAM, "an event of the stream is no JSON");
     if (event->kind == STREAM_CONTENT)
         note_content(relay, now_ns);
     if (event->kind == STREAM_USAGE_ONLY && ex->fit.strips_usage)
@@ -200,12 +205,17 @@ YIELDS static int take_bytes(struct relay *relay, struct str bytes, int64_t now_
     struct str rest = bytes;
     struct stream_event event;
     for (;;) {
+        size_t before = relay->copied.len;
         int r = stream_observer_next(&relay->observer, &rest, &event);
         if (r <= 0)
             return r;
         r = take_event(relay, &event, bytes, now_ns);
-        if (r < 0)
+        if (r < 0) {
+            /* A translation has written the error already: the client is not to see it yet. */
+            if (relay->way == RELAY_TRANSLATED && relay->keeps_journal)
+                relay->copied.len = before;
             return r;
+        }
     }
 }
 
@@ -238,7 +248,7 @@ YIELDS static void end_with_error(struct relay *relay, enum refusal refusal, str
     write_error_event(relay, &error);
     frame_write_end(&relay->writer);
     task_shield();
-    send_now(relay, true);
+    relay_send_now(relay, true);
     task_unshield();
 }
 
@@ -257,6 +267,8 @@ YIELDS static void end_broken(struct relay *relay, int code)
         relay_refuse_broken(ex, code);
         return;
     }
+    if (code != -ERR_CANCELED)
+        attempts_failure(ex, code);
     if (code == -ERR_CANCELED && !is_shutdown) {
         ex->record.outcome = STR("client_gone");
         return;
@@ -300,7 +312,7 @@ YIELDS static int end_in_order(struct relay *relay, int64_t now_ns)
     if (!relay->has_begun && (r = start_answer(relay)) < 0)
         return r;
     frame_write_end(&relay->writer);
-    return send_now(relay, true);
+    return relay_send_now(relay, true);
 }
 
 static void note_finish(struct relay *relay, int64_t now_ns)
@@ -343,7 +355,7 @@ YIELDS static int on_silence(struct relay *relay, int64_t now_ns)
     }
     if (write_heartbeat(relay))
         metrics_count(METRIC_HEARTBEATS, 1);
-    return send_now(relay, false);
+    return relay_send_now(relay, false);
 }
 
 /*
@@ -358,7 +370,7 @@ YIELDS static int end_on_done(struct relay *relay)
     if (relay->owes_lf)
         send_later(relay, STR("\n"), false);
     frame_write_end(&relay->writer);
-    int r = send_now(relay, true);
+    int r = relay_send_now(relay, true);
     if (r < 0)
         return r;
     http_request_watch_hangup(ex->http, NULL);
@@ -397,7 +409,7 @@ YIELDS static int relay_once(struct relay *relay)
         return r < 0 ? r : end_on_done(relay);
     }
     if (relay->has_begun)
-        return send_now(relay, false);
+        return relay_send_now(relay, false);
     /* Comments before the first event wait for the head; the read buffer does not. */
     buf_add_str(&relay->copied, relay->run);
     relay->run = STR_EMPTY;
@@ -413,8 +425,10 @@ static void note_stream(struct relay *relay)
         relay_note_translation(ex);
     else if (o->summary.has_usage)
         relay_note_usage(ex, &o->summary.usage);
-    ex->record.usage.is_partial = is_partial;
-    ex->record.events = o->events;
+    if (relay->continuation != NULL)
+        ex->record.usage = relay->continuation->usage;
+    ex->record.usage.is_partial = is_partial || relay->continuation != NULL;
+    ex->record.events += o->events;
     if (relay->way != RELAY_TRANSLATED) {
         ex->record.finish_reason = arena_dup(ex->arena, str_small_get(&o->summary.finish_reason));
         ex->record.model_answered = arena_dup(ex->arena, str_small_get(&o->summary.model));
@@ -434,15 +448,16 @@ enum stream_framing relay_client_framing(const struct exchange *ex)
     return is_sse ? FRAMING_SSE : ex->operation->framing;
 }
 
-static int set_up(struct relay *relay, enum stream_framing framing)
+int relay_set_up(struct relay *relay, enum stream_framing framing)
 {
     struct exchange *ex = relay->ex;
     enum stream_framing outward = relay_client_framing(ex);
-    frame_writer_init(&relay->writer, outward, &relay->copied);
+    if (relay->writer.out == NULL)
+        frame_writer_init(&relay->writer, outward, &relay->copied);
     if (ex->translation != NULL)
         relay->way = RELAY_TRANSLATED;
-    else if (outward != framing)
-        relay->way = RELAY_REFRAMED;
+    else
+        relay->way = outward != framing ? RELAY_REFRAMED : RELAY_AS_IS;
     /* What ends such a stream holds the whole answer: a next turn may name it. */
     if (ex->codec.request != NULL && response_store_is_on())
         relay->writer.keep_type = STR("response.completed");
@@ -466,6 +481,13 @@ static void keep_response(struct relay *relay)
         response_keep(relay->ex, response.text);
 }
 
+/* The provider failed after the beginning was sent, and the client is still there. */
+static bool is_to_continue(const struct relay *relay, int code)
+{
+    return relay->has_begun && relay->keeps_journal && !relay->is_over && !relay->client_failed &&
+           code != -ERR_CANCELED && code != -ERR_NOMEM;
+}
+
 YIELDS void relay_stream(struct exchange *ex, enum stream_framing framing)
 {
     struct relay *relay = ARENA_NEW(ex->arena, struct relay);
@@ -476,14 +498,19 @@ YIELDS void relay_stream(struct exchange *ex, enum stream_framing framing)
     relay->ex = ex;
     relay->gaps = metrics_gaps(ex->record.operation, ex->record.provider, ex->record.model);
     ex->record.is_stream = true;
-    int r = set_up(relay, framing);
-    while (r == 0)
+    relay->keeps_journal = relay_may_continue(ex);
+    int r = relay_set_up(relay, framing);
+    while (r == 0) {
         r = relay_once(relay);
+        if (r < 0 && is_to_continue(relay, r))
+            r = relay_continue(relay, r);
+    }
     if (r < 0)
         end_broken(relay, r);
     note_stream(relay);
     keep_response(relay);
     stream_observer_fini(&relay->observer);
     frame_writer_fini(&relay->writer);
+    relay_continue_fini(relay);
     buf_fini(&relay->copied);
 }

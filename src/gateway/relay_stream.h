@@ -27,6 +27,9 @@ YIELDS int relay_read_whole(struct exchange *ex, struct buf *kept, struct str *b
 enum stream_framing relay_client_framing(const struct exchange *ex);
 /* What a translation saw of the answer, into the record. */
 void relay_note_translation(struct exchange *ex);
+/* An answer that is an error, where the client has the beginning of another: the attempts are told
+ * what it says. */
+YIELDS void relay_note_failed_answer(struct exchange *ex);
 /* The upstream failed before the head was sent: answers, unless it is the client that is gone. */
 YIELDS void relay_refuse_broken(struct exchange *ex, int code);
 

@@ -25,7 +25,7 @@ static bool may_ask(const struct exchange *ex, const struct provider *p, struct 
 /* The path after /v1/responses as the client wrote it. */
 static struct str path_of(struct exchange *ex, const struct upstream *upstream)
 {
-    struct str base = upstream_target(upstream, ex->head_arena, OPERATION_RESPONSES, STR_EMPTY);
+    struct str base = upstream_target(upstream, 0, ex->head_arena, OPERATION_RESPONSES, STR_EMPTY);
     ptrdiff_t at = str_find(ex->http->path, STR("/responses/"));
     struct str rest = str_skip(ex->http->path, (size_t)at + sizeof("/responses") - 1);
     struct str query = query_without(ex->http->query, STR("provider"), ex->head_arena);

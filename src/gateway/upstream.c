@@ -21,22 +21,51 @@ static int set_tls(struct upstream *upstream)
     return 0;
 }
 
-static bool add_credential(struct upstream *upstream, struct arena *arena)
+static struct str key_secret(const struct provider *p, unsigned key)
+{
+    return key < p->key_count ? p->keys[key].api_key : p->api_key;
+}
+
+struct str upstream_key_name(const struct upstream *upstream, unsigned key)
 {
     const struct provider *p = upstream->provider;
-    if (p->api_key.len == 0)
+    return key < p->key_count ? p->keys[key].name : STR_EMPTY;
+}
+
+static bool add_credential(const struct provider *p, struct str secret, struct arena *arena,
+                           struct http_headers *headers)
+{
+    if (secret.len == 0)
         return true;
     switch (p->auth) {
     case AUTH_BEARER: {
-        struct str value = arena_printf(arena, "Bearer %.*s", STR_ARG(p->api_key));
-        return value.ptr != NULL &&
-               http_headers_add(&upstream->headers, arena, STR("Authorization"), value);
+        struct str value = arena_printf(arena, "Bearer %.*s", STR_ARG(secret));
+        return value.ptr != NULL && http_headers_add(headers, arena, STR("Authorization"), value);
     }
     case AUTH_HEADER:
-        return http_headers_add(&upstream->headers, arena, p->auth_header, p->api_key);
+        return http_headers_add(headers, arena, p->auth_header, secret);
     default:
         return true;
     }
+}
+
+/* What every request of a key carries. */
+static bool set_headers(struct upstream *upstream, struct arena *arena)
+{
+    const struct provider *p = upstream->provider;
+    upstream->key_count = MAX(p->key_count, 1u);
+    upstream->headers = arena_calloc(arena, upstream->key_count * sizeof(*upstream->headers));
+    upstream->key_weights = arena_calloc(arena, upstream->key_count * sizeof(uint32_t));
+    bool is_ok = upstream->headers != NULL && upstream->key_weights != NULL;
+    for (unsigned k = 0; is_ok && k < upstream->key_count; k++) {
+        struct http_headers *headers = &upstream->headers[k];
+        upstream->key_weights[k] = k < p->key_count ? p->keys[k].weight : 1;
+        is_ok = add_credential(p, key_secret(p, k), arena, headers);
+        for (uint32_t i = 0; is_ok && i < p->headers.count; i++)
+            is_ok = http_headers_add(headers, arena, p->headers.items[i].name,
+                                     p->headers.items[i].value);
+    }
+    return is_ok;
 }
 
 static struct str host_header(const struct provider *p, struct arena *arena)
@@ -67,13 +96,8 @@ int upstream_init(struct upstream *upstream, struct arena *arena, const struct p
     int r = proxy_find(&origin->target.proxy, arena, provider);
     if (r == 0)
         r = set_tls(upstream);
-    if (r == 0 && (origin->host_header.ptr == NULL || !add_credential(upstream, arena)))
+    if (r == 0 && (origin->host_header.ptr == NULL || !set_headers(upstream, arena)))
         r = err_set(ERR_NOMEM, FAULT_GATEWAY, "no memory");
-    for (uint32_t i = 0; r == 0 && i < provider->headers.count; i++) {
-        const struct http_header *h = &provider->headers.items[i];
-        if (!http_headers_add(&upstream->headers, arena, h->name, h->value))
-            r = err_set(ERR_NOMEM, FAULT_GATEWAY, "no memory");
-    }
     if (r < 0) {
         upstream_fini(upstream);
         return err_wrap("provider '%.*s'", STR_ARG(provider->name));
@@ -119,7 +143,7 @@ void upstream_fini(struct upstream *upstream)
     upstream->origin.target.tls = NULL;
 }
 
-struct str upstream_target(const struct upstream *upstream, struct arena *arena,
+struct str upstream_target(const struct upstream *upstream, unsigned key, struct arena *arena,
                            enum provider_operation operation, struct str model)
 {
     const struct provider *p = upstream->provider;
@@ -138,11 +162,12 @@ struct str upstream_target(const struct upstream *upstream, struct arena *arena,
         parts[3] = percent_encode(arena, model);
         count = 4;
     }
-    if (p->auth == AUTH_QUERY && p->api_key.len > 0) {
+    struct str secret = key_secret(p, key);
+    if (p->auth == AUTH_QUERY && secret.len > 0) {
         bool has_query = str_index(path, '?') >= 0;
         parts[count++] =
             arena_printf(arena, "%c%.*s=", has_query ? '&' : '?', STR_ARG(p->auth_header));
-        parts[count++] = percent_encode(arena, p->api_key);
+        parts[count++] = percent_encode(arena, secret);
     }
     for (size_t i = 0; i < count; i++) {
         if (parts[i].ptr == NULL && parts[i].len > 0)

@@ -15,7 +15,10 @@
 struct upstream {
     const struct provider *provider;
     struct http_origin origin;
-    struct http_headers headers; /* a credential that does not change, and the row's own headers */
+    struct http_headers *headers; /* by key: a credential that does not change, and the row's own
+                                     headers */
+    uint32_t *key_weights;
+    unsigned key_count;            /* at least 1 */
     struct credential *credential; /* one that must be applied to each request; else NULL */
 };
 
@@ -31,11 +34,14 @@ YIELDS int upstream_authenticate(const struct upstream *upstream, struct arena *
                                  struct http_headers *headers);
 
 /*
- * Path and query for an operation: "{model}" in the row's path becomes the model (percent-encoded),
- * for OPERATION_MODELS a model that is given becomes one segment more; a credential that travels
- * in the query is added. ptr NULL when out of memory.
+ * Path and query for an operation with a key of the pool: "{model}" in the row's path becomes the
+ * model (percent-encoded), for OPERATION_MODELS a model that is given becomes one segment more; a
+ * credential that travels in the query is added. ptr NULL when out of memory.
  */
-struct str upstream_target(const struct upstream *upstream, struct arena *arena,
+struct str upstream_target(const struct upstream *upstream, unsigned key, struct arena *arena,
                            enum provider_operation operation, struct str model);
+
+/* The name of a key of the pool, for logs; empty where there is but one. */
+struct str upstream_key_name(const struct upstream *upstream, unsigned key);
 
 #endif

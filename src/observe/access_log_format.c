@@ -5,6 +5,7 @@
 /* What a member of the line is made of, and when it is left out. */
 enum field_kind {
     FIELD_TEXT,     /* struct str; left out when empty */
+    FIELD_JSON,     /* struct str, JSON as it stands; left out when empty */
     FIELD_UNSIGNED, /* unsigned; left out when 0 */
     FIELD_COUNT,    /* uint64_t */
     FIELD_TOKENS,   /* int64_t; left out when -1 (not told) */
@@ -49,6 +50,9 @@ static const struct field fields[] = {
     FIELD("stream", FIELD_BOOL, is_stream),
     FIELD("simulated", FIELD_FLAG, is_simulated),
     FIELD("attempts", FIELD_UNSIGNED, attempts),
+    FIELD("failed", FIELD_JSON, failed),
+    FIELD("continued", FIELD_UNSIGNED, continued),
+    FIELD("upstream_key", FIELD_TEXT, upstream_key),
     FIELD("upstream_reused", FIELD_FLAG, upstream_reused),
     FIELD("duration_ms", FIELD_SPAN, total_ns),
     FIELD("overhead_ms", FIELD_SPAN, overhead_ns),
@@ -77,6 +81,7 @@ static bool is_left_out(const struct field *field, const void *value)
 {
     switch (field->kind) {
     case FIELD_TEXT:
+    case FIELD_JSON:
         return ((const struct str *)value)->len == 0;
     case FIELD_UNSIGNED:
         return *(const unsigned *)value == 0;
@@ -162,6 +167,9 @@ static void add_value(struct buf *out, const struct field *field, const void *va
     switch (field->kind) {
     case FIELD_TEXT:
         add_text(out, *(const struct str *)value);
+        break;
+    case FIELD_JSON:
+        buf_add_str(out, *(const struct str *)value);
         break;
     case FIELD_UNSIGNED:
         buf_add_u64(out, *(const unsigned *)value);

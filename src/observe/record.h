@@ -36,13 +36,16 @@ struct request_record {
     bool is_stream;
     bool is_simulated;
     unsigned attempts;
-    bool upstream_reused; /* connection */
-    int64_t total_ns;     /* first byte in to last byte out */
-    int64_t overhead_ns;  /* time in weir: total without what upstream and client took */
-    int64_t upstream_ns;  /* request sent to last byte; -1 = no call */
-    int64_t connect_ns;   /* dns + connect + tls of a new connection; -1 = reused */
-    int64_t ttft_ns;      /* from the request's start to the first content token; -1 */
-    uint64_t events;      /* stream events relayed */
+    struct str failed;       /* attempts that did: a JSON array of objects, or empty */
+    unsigned continued;      /* times that a broken stream was gone on with */
+    struct str upstream_key; /* name of the provider's key, where it has several */
+    bool upstream_reused;    /* connection */
+    int64_t total_ns;        /* first byte in to last byte out */
+    int64_t overhead_ns;     /* time in weir: total without what upstream and client took */
+    int64_t upstream_ns;     /* request sent to last byte; -1 = no call */
+    int64_t connect_ns;      /* dns + connect + tls of a new connection; -1 = reused */
+    int64_t ttft_ns;         /* from the request's start to the first content token; -1 */
+    uint64_t events;         /* stream events relayed */
     uint64_t bytes_in, bytes_out;
     uint64_t generation; /* of the snapshot */
     struct token_usage usage;

@@ -78,6 +78,8 @@ def provider(upstream=None, **more):
 def config(providers=None, **more):
     """A config as a mapping; `more` are further top-level keys."""
     root = {"listen": ["127.0.0.1:0"], "threads": 2, "providers": providers or {}}
+    # One attempt, so that a test sees what that one came to.
+    root["routing"] = {"retries": 0, "mid_stream": "terminate", "breaker": {"failures": 0}}
     root.update(more)
     return root
 

@@ -11,6 +11,7 @@
 #include "gateway/gateway.h"
 #include "observe/access_log.h"
 #include "observe/metrics.h"
+#include "route/health.h"
 #include "rt/io.h"
 #include "rt/sys.h"
 
@@ -230,6 +231,7 @@ static int set_up(void **state)
     struct settings *settings = make_settings();
     metrics_init(1, 100, clock_wall_ns());
     metrics_thread_init(loop);
+    health_init(0);
     http_pool_init(&settings->pool);
     struct snapshot *snapshot = snapshot_new(settings, 1);
     assert_non_null(snapshot);

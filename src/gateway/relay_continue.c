@@ -1,0 +1,174 @@
+#include "base/clock.h"
+#include "gateway/attempts.h"
+#include "gateway/operation.h"
+#include "gateway/params.h"
+#include "gateway/relay_stream_private.h"
+#include "gateway/resume.h"
+
+/*
+ * A stream that broke after its beginning was sent goes on with another target. What the client has
+ * is read back from the bytes that were sent; the next provider is asked for the rest, and its
+ * answer is joined on where the first one stopped. See docs/internals/continuation.md.
+ */
+
+bool relay_may_continue(const struct exchange *ex)
+{
+    return ex->attempts != NULL && ex->policy->mid_stream == MID_STREAM_CONTINUE &&
+           ex->settings->journal.stream_bytes > 0 && ex->operation->upstream == OPERATION_CHAT &&
+           attempts_has_more(ex);
+}
+
+/* Everything that is queued is whole events: the client gets them, and the journal has them. */
+YIELDS static int flush(struct relay *relay)
+{
+    return relay->copied.len > 0 || relay->run.len > 0 ? relay_send_now(relay, false) : 0;
+}
+
+/* For people who read the stream; SDKs skip comments. */
+static void mark_seam(struct relay *relay, struct str from)
+{
+    const struct request_record *rec = &relay->ex->record;
+    if (relay->writer.framing != FRAMING_SSE)
+        return;
+    buf_printf(&relay->copied, ": weir failover from=%.*s to=%.*s/%.*s bytes=%zu\n\n",
+               STR_ARG(from), STR_ARG(rec->provider), STR_ARG(rec->model), relay->journal.len);
+}
+
+/* How the rest is asked for: always by a translation, also in one's own dialect, since what comes
+ * has to be joined. */
+YIELDS static int prepare(struct relay *relay, struct continuation *c)
+{
+    struct exchange *ex = relay->ex;
+    struct translation *t = ARENA_NEW(ex->arena, struct translation);
+    if (t == NULL)
+        return -ERR_NOMEM;
+    exchange_set_target(ex);
+    ex->translation = t;
+    ex->is_rewritten = true;
+    int r = translation_init(t, ex->arena, ex->client, ex->provider, &ex->codec, buf_str(&ex->body),
+                             ex->asked, ex->is_stream);
+    if (r == 0 && ex->client->id == DIALECT_OPENAI_RESPONSES)
+        t->settings.request = ex->codec.request = &t->request;
+    if (r == 0)
+        r = continuation_request(c, t, ex->provider, &ex->llm_target, &ex->rewritten);
+    if (r == 0 && !buf_ok(&ex->rewritten))
+        r = -ERR_NOMEM;
+    if (r < 0)
+        return r;
+    return exchange_prepare_rest(ex);
+}
+
+/* Asks the target that attempts_continue has chosen. 0: its stream has begun. */
+YIELDS static int ask(struct relay *relay, struct continuation *c)
+{
+    struct exchange *ex = relay->ex;
+    enum stream_framing framing;
+    if (!exchange_forget_attempt(ex))
+        return -ERR_NOMEM;
+    int r = prepare(relay, c);
+    if (r == 0)
+        r = exchange_attempt(ex);
+    if (r < 0)
+        return r;
+    const struct h1_head *head = &ex->call.head;
+    if (head->status >= 400) {
+        relay_note_failed_answer(ex);
+        return err_set(ERR_PROTOCOL, FAULT_UPSTREAM, "it answered %u", head->status);
+    }
+    if (head->status != 200 ||
+        !stream_framing_of(http_headers_get(&head->headers, STR("content-type")),
+                           ex->llm_target.variant == VARIANT_BEDROCK, &framing))
+        return err_set(ERR_PROTOCOL, FAULT_UPSTREAM, "its answer is no stream");
+    r = continuation_start(c, ex->translation);
+    if (r == 0)
+        r = relay_set_up(relay, framing);
+    if (r == 0)
+        exchange_forget_head(ex);
+    return r;
+}
+
+/* The old provider's part is over: what is known of it stays in the record. */
+static void leave_old(struct relay *relay)
+{
+    relay->ex->record.events += relay->observer.events;
+    stream_observer_fini(&relay->observer);
+    relay->finished_ns = 0;
+    relay->owes_lf = false;
+}
+
+YIELDS static int finish_whole(struct relay *relay, struct continuation *c)
+{
+    int r = continuation_complete(c, &relay->writer.frames);
+    frame_write_end(&relay->writer);
+    return r < 0 ? r : relay_send_now(relay, true);
+}
+
+/* Tries targets until one goes on. */
+YIELDS static int go_on(struct relay *relay, struct continuation *c, int code)
+{
+    struct exchange *ex = relay->ex;
+    struct err why = *err_slot();
+    struct str parts[] = {ex->record.provider, STR("/"), ex->record.model};
+    struct str from = arena_concat(ex->arena, parts, ARRAY_LEN(parts));
+    while (attempts_continue(ex)) {
+        int r = ask(relay, c);
+        if (r == 0) {
+            ex->record.continued++;
+            metrics_count(METRIC_STREAMS_CONTINUED, 1);
+            mark_seam(relay, from);
+            return 0;
+        }
+        if (r == -ERR_CANCELED || r == -ERR_NOMEM)
+            return r;
+        attempts_failure(ex, r);
+    }
+    *err_slot() = why;
+    return code;
+}
+
+YIELDS int relay_continue(struct relay *relay, int code)
+{
+    struct exchange *ex = relay->ex;
+    struct err why = *err_slot();
+    attempts_failure(ex, code);
+    int r = flush(relay);
+    if (r < 0)
+        return r;
+    struct continuation *c = ARENA_NEW(ex->arena, struct continuation);
+    if (c == NULL)
+        return -ERR_NOMEM;
+    struct llm_codec_settings codec = ex->codec;
+    if (relay->way == RELAY_TRANSLATED)
+        codec.quirks = NULL;
+    struct continuation_settings settings = {
+        .client = ex->client,
+        .framing = relay->writer.framing,
+        .codec = &codec,
+    };
+    r = continuation_read(c, &settings, buf_str(&relay->journal));
+    if (r < 0) {
+        continuation_fini(c);
+        return r;
+    }
+    leave_old(relay);
+    if (c->verdict == CONTINUATION_COMPLETE) {
+        r = finish_whole(relay, c);
+        r = r < 0 ? r : 1;
+    } else if (c->verdict == CONTINUATION_OVER || c->verdict == CONTINUATION_CANNOT) {
+        *err_slot() = why;
+        r = code;
+    } else {
+        r = go_on(relay, c, code);
+    }
+    relay_continue_fini(relay);
+    relay->continuation = c;
+    relay->keeps_journal = r == 0 && relay_may_continue(ex);
+    return r;
+}
+
+void relay_continue_fini(struct relay *relay)
+{
+    if (relay->continuation != NULL)
+        continuation_fini(relay->continuation);
+    relay->continuation = NULL;
+}
