@@ -13,6 +13,7 @@ struct llm_encoder {
     enum llm_block_kind kind; /* of the open block */
     unsigned contents, calls, citations;
     bool has_started, is_over;
+    bool has_told_end; /* message-end was sent */
 };
 
 struct llm_encoder *cohere_encoder_new(struct arena *arena,
@@ -218,17 +219,20 @@ static bool has_usage(const struct token_usage *usage)
 static void end_message(struct llm_encoder *e, const char *reason, struct text words,
                         struct llm_frames *frames)
 {
-    struct buf *out = begin(frames, "message-end");
-    BUF_LIT(out, ",\"delta\":{");
-    if (text_is_some(words))
-        cohere_member_text(out, "error", words);
-    cohere_member_text(out, "finish_reason", text_plain(str_c(reason)));
-    if (has_usage(&e->usage)) {
-        cohere_member(out, "usage");
-        cohere_write_usage(out, &e->usage);
+    struct buf *out;
+    if (!e->has_told_end) {
+        out = begin(frames, "message-end");
+        BUF_LIT(out, ",\"delta\":{");
+        if (text_is_some(words))
+            cohere_member_text(out, "error", words);
+        cohere_member_text(out, "finish_reason", text_plain(str_c(reason)));
+        if (has_usage(&e->usage)) {
+            cohere_member(out, "usage");
+            cohere_write_usage(out, &e->usage);
+        }
+        buf_add_char(out, '}');
+        finish(frames, out);
     }
-    buf_add_char(out, '}');
-    finish(frames, out);
     out = frames->begin(frames, STR_EMPTY);
     BUF_LIT(out, "[DONE]");
     frames->end(frames);
@@ -294,6 +298,8 @@ int cohere_encoder_follow(struct llm_encoder *e, struct str type, struct str dat
     int64_t index;
     if (json_find(data, "type", &value))
         type = json_string_raw(value);
+    if (str_eq(type, STR("message-end")))
+        e->has_told_end = true;
     if (!json_find(data, "index", &value) || !json_number_i64(value, &index) || index < 0 ||
         index >= INT32_MAX)
         return 0;
@@ -302,8 +308,13 @@ int cohere_encoder_follow(struct llm_encoder *e, struct str type, struct str dat
             *(unsigned *)(void *)((char *)e + counted[i].offset) =
                 (unsigned)index + counted[i].more;
     }
+    /* The decoder keeps a block open beyond its end, for what may come late. */
     if (str_eq(type, STR("content-start")) && e->open == OPEN_PENDING)
         e->open = OPEN_CONTENT;
+    else if (str_eq(type, STR("content-end")) && e->open == OPEN_CONTENT)
+        e->open = OPEN_PENDING;
+    else if (str_eq(type, STR("tool-call-end")) && e->open == OPEN_CALL)
+        e->open = OPEN_NONE;
     return 0;
 }
 
