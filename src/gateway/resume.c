@@ -270,8 +270,7 @@ YIELDS void resume_run(struct exchange *ex)
  */
 
 static const char *const gone_words[JOURNAL_GONE_COUNT] = {
-    [JOURNAL_GONE_TTL] = "it ended, and the time for which it is kept after that is over "
-                         "(journal.ttl)",
+    [JOURNAL_GONE_TTL] = "it ended, and its time after that is over (journal.ttl)",
     [JOURNAL_GONE_ROOM] = "it ended, and made room for others (journal.total)",
     [JOURNAL_GONE_UNREAD] = "nobody came back for it in time, and it was given up (resume_grace)",
 };

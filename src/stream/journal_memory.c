@@ -240,17 +240,20 @@ static bool is_read(struct memory_journal *j)
     return has_readers;
 }
 
-/* What is past its time goes. Those that somebody reads stay until the next time. */
+/* What is past its time goes; those that somebody reads stay until the next time. The list is in
+ * the order of their ends. */
 static int64_t drop_expired(struct memory_store *store, int64_t now_ns)
 {
     int64_t next_ns = CLOCK_NEVER;
     LIST_FOR_EACH(node, &store->ended)
     {
         struct memory_journal *j = CONTAINER_OF(node, struct memory_journal, age);
-        if (j->expires_ns <= now_ns && !is_read(j))
-            drop(store, j, JOURNAL_GONE_TTL);
+        if (j->expires_ns > now_ns)
+            return MIN(next_ns, j->expires_ns);
+        if (is_read(j))
+            next_ns = now_ns + NS_PER_SEC;
         else
-            next_ns = MIN(next_ns, MAX(j->expires_ns, now_ns + NS_PER_SEC));
+            drop(store, j, JOURNAL_GONE_TTL);
     }
     return next_ns;
 }
