@@ -1,12 +1,16 @@
-"""What only operators may see: /v1/weir/health."""
+"""What only operators may see: /v1/weir/health and /v1/weir/plan."""
+
+import json
 
 import pytest
 
-from harness.weir import config, virtual_key
+from harness.upstream import chat
+from harness.weir import config, provider, virtual_key
 
 ADMIN = {"Authorization": "Bearer wk-admin-00001"}
 USER = {"Authorization": "Bearer wk-user-000001"}
 HEALTH = "/v1/weir/health"
+PLAN = "/v1/weir/plan"
 
 
 @pytest.fixture
@@ -33,3 +37,80 @@ def test_an_open_gateway_shows_health_to_its_own_machine_alone(make_weir):
     assert make_weir(config()).get(HEALTH).status == 200
     exposed = make_weir(config(auth="none", listen=["127.0.0.1:0", "0.0.0.0:0"]))
     assert exposed.get(HEALTH).status == 403
+
+
+def test_health_tells_how_each_key_is_doing(make_weir, upstream):
+    upstream.handler = chat(["hello"])
+    pool = [{"name": "only", "api_key": "sk-upstream-secret"}]
+    row = provider(upstream, keys=pool)
+    row.pop("api_key", None)
+    gateway = make_weir(config({"up": row}))
+    assert gateway.client().chat({"model": "up/m", "messages": []}).status == 200
+    got = gateway.get(HEALTH + "?provider=up")
+    assert b"secret" not in got.body
+    [target] = got.json()["data"]
+    assert (target["provider"], target["model"], target["key"]) == ("up", "m", "only")
+    assert (target["verdict"], target["state"]) == ("go", "closed")
+    assert target["attempts"] == 1 and target["outcomes"] == {"ok": 1}
+    assert target["last_error"] is None and target["in_flight"] == 0
+    assert gateway.get(HEALTH + "?provider=other").json()["data"] == []
+
+
+# --- plans ---
+
+
+def post(gateway, path, body, headers=()):
+    raw = body if isinstance(body, bytes) else json.dumps(body).encode()
+    return gateway.client().ask("POST", path, raw, headers)
+
+
+@pytest.fixture
+def routed(make_weir):
+    targets = [
+        {"target": "sim/echo", "when": {"key.team": "search"}},
+        {"target": "sim/lorem", "when": {"user": "ann"}},
+        "sim/story",
+    ]
+    routes = {"r": {"strategy": "conditional", "targets": targets}}
+    keys = [
+        virtual_key("ops", value="wk-admin-00001", admin=True),
+        virtual_key("app", value="wk-user-000001", team="search"),
+    ]
+    return make_weir(config(keys=keys, routes=routes))
+
+
+def models_of(plan):
+    return [step["model"] for step in plan["targets"] if step["is_in"]]
+
+
+def test_a_plan_is_told_beforehand(routed):
+    body = {"model": "r", "messages": [], "user": "ann"}
+    plan = post(routed, PLAN, body, headers=ADMIN)
+    assert plan.status == 200
+    assert models_of(plan.json())[0] == "lorem"
+    as_app = post(routed, PLAN + "?key=app", body, headers=ADMIN)
+    assert models_of(as_app.json())[0] == "echo"
+    assert post(routed, PLAN + "?key=nobody", body, headers=ADMIN).status == 400
+    other = post(routed, PLAN, {"model": "r", "messages": []}, headers=ADMIN)
+    assert models_of(other.json()) == ["story"]
+
+
+def test_a_plan_of_another_dialect(routed):
+    body = {"contents": [{"parts": [{"text": "hi"}]}]}
+    plan = post(routed, PLAN + "?dialect=gemini&model=r", body, headers=ADMIN)
+    assert plan.status == 200 and models_of(plan.json()) == ["story"]
+    assert post(routed, PLAN + "?dialect=gemini", body, headers=ADMIN).status == 400
+    assert post(routed, PLAN + "?dialect=latin", body, headers=ADMIN).status == 400
+
+
+def test_a_name_that_leads_nowhere_is_a_plan_too(routed):
+    plan = post(routed, PLAN, {"model": "nothing", "messages": []}, headers=ADMIN)
+    assert plan.status == 200 and plan.json()["verdict"] != "ok"
+
+
+def test_only_admins_see_plans(routed):
+    body = {"model": "r", "messages": []}
+    assert post(routed, PLAN, body, headers=USER).json()["error"]["code"] == "admin_only"
+    assert post(routed, PLAN, body).status == 401
+    assert post(routed, PLAN, b"[]", headers=ADMIN).status == 400
+    assert post(routed, PLAN, {"messages": []}, headers=ADMIN).status == 400
