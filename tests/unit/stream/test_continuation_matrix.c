@@ -7,7 +7,7 @@
 #include <cmocka.h>
 
 #include "base/err.h"
-#include "broken_stream.h"
+#include "support/broken_stream.h"
 #include "support/json_equal.h"
 
 #define TEXT                                                                                  \

@@ -18,7 +18,7 @@ struct tale {
     bool is_cut_after_text; /* no finish */
 };
 
-enum { TOLD_EVENTS_MAX = 512 };
+enum { TOLD_EVENTS_MAX = 4096 };
 
 /* A stream as its events stand in bytes. */
 struct told {
@@ -54,7 +54,7 @@ int broken_ask(struct broken *b, const struct dialect *provider, bool takes_pref
 int broken_answer(struct broken *b, const struct told *answer);
 void broken_fini(struct broken *b);
 
-/* What the client makes of a stream, which must be legal. */
+/* What the client makes of a stream, which must be legal (not looked at without a label). */
 void read_back(struct arena *arena, const struct dialect *client, struct str bytes,
                struct llm_answer *answer, const char *label);
 /* All text of a kind, plain. */
