@@ -224,6 +224,19 @@ def test_the_policy_decides(make_weir, upstream):
     assert "x-weir-stream-id" not in got.headers and got.body == BODY
 
 
+def test_a_resumable_request_is_one_turn_of_its_route(make_weir, make_upstream):
+    """Its plan is made once: two targets in turn get half of the requests each."""
+    one, two = make_upstream(Gated()), make_upstream(Gated())
+    route = {"strategy": "round_robin", "targets": ["one/m", "two/m"], "resume": "always"}
+    rows = {"one": provider(one), "two": provider(two)}
+    keys = [virtual_key("one", value=KEY)]
+    weir = make_weir(config(rows, keys=keys, threads=1, routes={"both": route}))
+    for _ in range(6):
+        got = weir.chat(ASK | {"model": "both"}, key=KEY)
+        assert got.status == 200 and "x-weir-stream-id" in got.headers
+    assert (len(one.requests), len(two.requests)) == (3, 3)
+
+
 def test_events_that_are_not_kept_any_more_are_told(make_weir, upstream):
     body = sse.chat_stream([f" {n:04}" + "x" * 500 for n in range(400)])
     upstream.handler = Gated(body)
