@@ -75,7 +75,9 @@ static void check_targets(struct config_reader *reader, const struct config_node
                          "route",
                          who, STR_ARG(str_head(route->targets[i].target, 80)));
         else if (str_eq(route->targets[i].target, route->name))
-            config_error(reader->report, entry->mark, "%s: found the route among its own targets",
+            config_error(reader->report, entry->mark,
+                         "%s: found the route among its own targets; where a model has the route's "
+                         "name, write provider/model",
                          who);
     }
     if (sum == 0)

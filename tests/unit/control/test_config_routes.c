@@ -376,7 +376,8 @@ static void wrong_routes_are_told_with_their_place(void **state)
          "weir.yaml:1:21: route \"a\": found the target \"two words\"; expected provider/model, a "
          "model, or a route"},
         {"routes: {a: [sim/x, a]}",
-         "weir.yaml:1:21: route \"a\": found the route among its own targets"},
+         "weir.yaml:1:21: route \"a\": found the route among its own targets; where a model has "
+         "the route's name, write provider/model"},
         {"models: {a: sim/x}\nroutes: {a: [sim/x]}",
          "weir.yaml:2:10: route \"a\": found the same name under \"models\"; expected another"},
         {"routes: {a: {targets: [sim/x], strategy: hash, key: header}}",
