@@ -128,9 +128,40 @@ static void test_bytes_that_are_no_base64_are_an_error(void **state)
     buf_fini(&out);
 }
 
+/* An array has no names of events: data alone comes back. */
+static void test_an_array_is_read_back_wherever_it_is_cut(void **state)
+{
+    (void)state;
+    struct buf out = BUF_INIT;
+    write_all(&out, FRAMING_JSON_ARRAY);
+    for (size_t cut = 0; cut <= out.len; cut++) {
+        struct frame_splitter s;
+        struct frame frame;
+        size_t seen = 0;
+        struct str pieces[] = {str_head(buf_str(&out), cut), str_skip(buf_str(&out), cut)};
+        frame_splitter_init(&s, FRAMING_JSON_ARRAY, 1 << 20);
+        for (int i = 0; i < 2; i++) {
+            while (frame_next(&s, &pieces[i], &frame) == 1)
+                assert_true(str_eq(frame.data, str_c(events[seen++].data)));
+        }
+        assert_int_equal(frame_finish(&s, &frame), 0);
+        assert_int_equal(seen, ARRAY_LEN(events));
+        frame_splitter_fini(&s);
+    }
+    struct frame_splitter s;
+    struct frame frame;
+    struct str half = str_head(buf_str(&out), 20);
+    frame_splitter_init(&s, FRAMING_JSON_ARRAY, 1 << 20);
+    assert_int_equal(frame_next(&s, &half, &frame), 0);
+    assert_true(frame_finish(&s, &frame) < 0);
+    frame_splitter_fini(&s);
+    buf_fini(&out);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_an_array_is_read_back_wherever_it_is_cut),
         cmocka_unit_test(test_what_is_written_is_read_wherever_it_is_cut),
         cmocka_unit_test(test_an_array_is_one_json_text),
         cmocka_unit_test(test_an_empty_array_is_closed),
