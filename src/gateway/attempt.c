@@ -100,7 +100,7 @@ bool exchange_forget_attempt(struct exchange *ex)
     buf_fini(&ex->rewritten);
     ex->is_rewritten = false;
     ex->fit = (struct llm_fit){0};
-    ex->betas = STR_EMPTY;
+    ex->betas = ex->special_path = STR_EMPTY;
     ex->provider = NULL;
     ex->answer = (struct http_headers){0};
     rec->outcome = STR("ok");

@@ -22,14 +22,28 @@ static bool has_cost(const struct exchange *ex)
            rec->upstream_status < 300 && ex->operation->upstream != OPERATION_COUNT_TOKENS;
 }
 
+void exchange_add_part_cost(struct exchange *ex, const struct token_usage *usage)
+{
+    bool is_unpriced;
+    const struct request_record *rec = &ex->record;
+    int64_t nano_usd =
+        cost_of(ex->upstream->provider, rec->model, rec->model_answered, usage, &is_unpriced);
+    if (nano_usd > 0)
+        ex->spent_nano_usd += nano_usd;
+}
+
 void exchange_note_cost(struct exchange *ex)
 {
     struct request_record *rec = &ex->record;
     rec->cost_nano_usd = -1;
     rec->is_unpriced = false;
-    if (has_cost(ex))
-        rec->cost_nano_usd = cost_of(ex->upstream->provider, rec->model, rec->model_answered,
-                                     &rec->usage, &rec->is_unpriced);
+    if (!has_cost(ex))
+        return;
+    const struct token_usage *usage = rec->continued > 0 ? &ex->part_usage : &rec->usage;
+    rec->cost_nano_usd =
+        cost_of(ex->upstream->provider, rec->model, rec->model_answered, usage, &rec->is_unpriced);
+    if (rec->cost_nano_usd >= 0)
+        rec->cost_nano_usd += ex->spent_nano_usd;
 }
 
 void exchange_add_cost_header(struct exchange *ex)

@@ -20,6 +20,9 @@ struct exchange;
 int64_t cost_of(const struct provider *provider, struct str model, struct str model_answered,
                 const struct token_usage *usage, bool *is_unpriced);
 
+/* An attempt gave a part of the answer and broke off: what is known of its usage is paid, too. */
+void exchange_add_part_cost(struct exchange *ex, const struct token_usage *usage);
+
 /* Puts cost_nano_usd and is_unpriced into the record, by the usage that is in it now. Called again
  * when more is known, it replaces what it said. */
 void exchange_note_cost(struct exchange *ex);

@@ -57,6 +57,7 @@ struct exchange {
     enum provider_operation upstream_operation;
     struct llm_target llm_target;
     struct llm_codec_settings codec;
+    struct str special_path;         /* in place of the operation's; empty = that one */
     struct str upstream_path;        /* and query; may hold a credential: never logged */
     struct str betas;                /* what goes upstream as anthropic-beta */
     struct llm_fit fit;              /* same dialect: what is spliced into the body */
@@ -76,6 +77,10 @@ struct exchange {
     int64_t start_ns; /* = http->start_ns */
     int64_t since_ns; /* when the last wait for a peer ended; 0 while one is on */
     int64_t own_ns;   /* time spent in here before that */
+    /* What the attempts before this one cost, where several gave parts of the answer, and what this
+     * one alone has told. */
+    int64_t spent_nano_usd;
+    struct token_usage part_usage;
     struct request_record record;
     char request_id[REQUEST_ID_LEN];
 };

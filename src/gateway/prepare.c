@@ -272,7 +272,10 @@ YIELDS int exchange_prepare_rest(struct exchange *ex)
     int r = apply_params(ex);
     if (r < 0)
         return r;
-    ex->upstream_path = upstream_target(ex->upstream, ex->key_index, ex->head_arena,
-                                        ex->upstream_operation, ex->target.model);
+    struct str path = ex->special_path.len > 0
+                          ? ex->special_path
+                          : ex->upstream->provider->paths[ex->upstream_operation];
+    ex->upstream_path = upstream_target_at(ex->upstream, ex->key_index, ex->head_arena, path, false,
+                                           ex->target.model);
     return ex->upstream_path.ptr != NULL ? 0 : refuse_no_memory(ex);
 }

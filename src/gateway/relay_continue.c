@@ -1,5 +1,6 @@
 #include "base/clock.h"
 #include "gateway/attempts.h"
+#include "gateway/cost.h"
 #include "gateway/operation.h"
 #include "gateway/params.h"
 #include "gateway/relay_stream_private.h"
@@ -28,7 +29,7 @@ YIELDS static int flush(struct relay *relay)
 static void mark_seam(struct relay *relay, struct str from)
 {
     const struct request_record *rec = &relay->ex->record;
-    if (relay->writer.framing != FRAMING_SSE)
+    if (relay->writer.framing != FRAMING_SSE || relay->writer.has_no_comments)
         return;
     buf_printf(&relay->copied, ": weir failover from=%.*s to=%.*s/%.*s bytes=%zu\n\n",
                STR_ARG(from), STR_ARG(rec->provider), STR_ARG(rec->model), relay->journal.len);
@@ -53,9 +54,8 @@ YIELDS static int prepare(struct relay *relay, struct continuation *c)
         r = continuation_request(c, t, ex->provider, &ex->llm_target, &ex->rewritten);
     if (r == 0 && !buf_ok(&ex->rewritten))
         r = -ERR_NOMEM;
-    if (r < 0)
-        return r;
-    return exchange_prepare_rest(ex);
+    ex->special_path = c->path;
+    return r < 0 ? r : exchange_prepare_rest(ex);
 }
 
 /* Asks the target that attempts_continue has chosen. 0: its stream has begun. */
@@ -87,9 +87,20 @@ YIELDS static int ask(struct relay *relay, struct continuation *c)
     return r;
 }
 
+/* What the attempt that broke has told of its usage. */
+static struct token_usage part_usage(const struct relay *relay)
+{
+    if (relay->continuation != NULL)
+        return relay->continuation->attempt;
+    return relay->way == RELAY_TRANSLATED ? relay->ex->translation->usage
+                                          : relay->observer.summary.usage;
+}
+
 /* The old provider's part is over: what is known of it stays in the record. */
 static void leave_old(struct relay *relay)
 {
+    struct token_usage usage = part_usage(relay);
+    exchange_add_part_cost(relay->ex, &usage);
     relay->ex->record.events += relay->observer.events;
     stream_observer_fini(&relay->observer);
     relay->finished_ns = 0;
@@ -135,15 +146,20 @@ YIELDS int relay_continue(struct relay *relay, int code)
     if (r < 0)
         return r;
     struct continuation *c = ARENA_NEW(ex->arena, struct continuation);
-    if (c == NULL)
+    /* What its encoder holds on to lives as long as it does. */
+    struct llm_codec_settings *codec = ARENA_NEW(ex->arena, struct llm_codec_settings);
+    struct token_usage *spent = ARENA_NEW(ex->arena, struct token_usage);
+    if (c == NULL || codec == NULL || spent == NULL)
         return -ERR_NOMEM;
-    struct llm_codec_settings codec = ex->codec;
+    *codec = ex->codec;
     if (relay->way == RELAY_TRANSLATED)
-        codec.quirks = NULL;
+        codec->quirks = NULL;
+    *spent = relay->continuation != NULL ? relay->continuation->usage : part_usage(relay);
     struct continuation_settings settings = {
         .client = ex->client,
         .framing = relay->writer.framing,
-        .codec = &codec,
+        .codec = codec,
+        .spent = relay->way == RELAY_TRANSLATED ? spent : NULL,
     };
     r = continuation_read(c, &settings, buf_str(&relay->journal));
     if (r < 0) {

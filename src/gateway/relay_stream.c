@@ -425,8 +425,10 @@ static void note_stream(struct relay *relay)
         relay_note_translation(ex);
     else if (o->summary.has_usage)
         relay_note_usage(ex, &o->summary.usage);
-    if (relay->continuation != NULL)
+    if (relay->continuation != NULL) {
         ex->record.usage = relay->continuation->usage;
+        ex->part_usage = relay->continuation->attempt;
+    }
     ex->record.usage.is_partial = is_partial || relay->continuation != NULL;
     ex->record.events += o->events;
     if (relay->way != RELAY_TRANSLATED) {
@@ -454,6 +456,7 @@ int relay_set_up(struct relay *relay, enum stream_framing framing)
     enum stream_framing outward = relay_client_framing(ex);
     if (relay->writer.out == NULL)
         frame_writer_init(&relay->writer, outward, &relay->copied);
+    relay->writer.has_no_comments = ex->client->id == DIALECT_GEMINI;
     if (ex->translation != NULL)
         relay->way = RELAY_TRANSLATED;
     else

@@ -146,8 +146,14 @@ void upstream_fini(struct upstream *upstream)
 struct str upstream_target(const struct upstream *upstream, unsigned key, struct arena *arena,
                            enum provider_operation operation, struct str model)
 {
+    struct str path = upstream->provider->paths[operation];
+    return upstream_target_at(upstream, key, arena, path, operation == OPERATION_MODELS, model);
+}
+
+struct str upstream_target_at(const struct upstream *upstream, unsigned key, struct arena *arena,
+                              struct str path, bool adds_model, struct str model)
+{
     const struct provider *p = upstream->provider;
-    struct str path = p->paths[operation];
     static const char place[] = "{model}";
     ptrdiff_t at = str_find(path, STR("{model}"));
     struct str parts[6] = {p->url_path, path};
@@ -157,7 +163,7 @@ struct str upstream_target(const struct upstream *upstream, unsigned key, struct
         parts[2] = percent_encode(arena, model);
         parts[3] = str_skip(path, (size_t)at + sizeof(place) - 1);
         count = 4;
-    } else if (operation == OPERATION_MODELS && model.len > 0) {
+    } else if (adds_model && model.len > 0) {
         parts[2] = STR("/");
         parts[3] = percent_encode(arena, model);
         count = 4;

@@ -41,6 +41,11 @@ YIELDS int upstream_authenticate(const struct upstream *upstream, struct arena *
 struct str upstream_target(const struct upstream *upstream, unsigned key, struct arena *arena,
                            enum provider_operation operation, struct str model);
 
+/* The same for a path that is none of the row's operations. `adds_model`: as a segment more, where
+ * the path has no "{model}". */
+struct str upstream_target_at(const struct upstream *upstream, unsigned key, struct arena *arena,
+                              struct str path, bool adds_model, struct str model);
+
 /* The name of a key of the pool, for logs; empty where there is but one. */
 struct str upstream_key_name(const struct upstream *upstream, unsigned key);
 

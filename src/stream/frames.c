@@ -290,8 +290,10 @@ void frame_write(struct frame_writer *w, struct str type, struct str data)
 
 bool frame_write_heartbeat(struct frame_writer *w)
 {
-    if (w->framing == FRAMING_SSE)
+    if (w->framing == FRAMING_SSE && !w->has_no_comments)
         sse_write_comment(w->out, STR("heartbeat"));
+    else if (w->framing == FRAMING_SSE)
+        buf_add_char(w->out, '\n');
     else if (w->framing == FRAMING_JSON_ARRAY && w->has_any)
         buf_add_char(w->out, '\n'); /* white space between two elements */
     else

@@ -57,6 +57,8 @@ struct frame_writer {
     struct buf payload; /* INVOKE: the event before it becomes base64 */
     size_t mark;
     bool has_any;
+    /* The reader takes a comment for data: Google's SDK for Python does. Blank lines then. */
+    bool has_no_comments;
     /* The data of the last event of the type `keep_type`, for who set it. */
     struct str keep_type;
     struct buf kept;
