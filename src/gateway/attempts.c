@@ -436,6 +436,15 @@ YIELDS static int wait_before_retry(struct attempts *a)
 
 /* --- streams that broke --- */
 
+int attempts_untried(const struct exchange *ex)
+{
+    const struct attempts *a = ex->attempts;
+    if (a == NULL)
+        return -1;
+    int next = next_of_part(a, PLAN_PRIMARY);
+    return next >= 0 ? next : next_of_part(a, PLAN_FALLBACK_GENERAL);
+}
+
 bool attempts_has_more(const struct exchange *ex)
 {
     const struct attempts *a = ex->attempts;
@@ -504,7 +513,8 @@ YIELDS void attempts_run(struct exchange *ex)
     }
     ex->attempts = a;
     a->at = ex->plan_first;
-    health_count_request(a->route, clock_mono_ns());
+    if (!ex->record.is_extra)
+        health_count_request(a->route, clock_mono_ns());
     if (step_of(a, a->at)->is_out)
         refuse_resting(a);
     else

@@ -36,6 +36,9 @@ void attempts_settle(struct exchange *ex);
 /* Content has come. */
 void attempts_first_token(struct exchange *ex, int64_t now_ns);
 
+/* The step that a failure now would lead to next, or -1: none is left that may be asked. */
+int attempts_untried(const struct exchange *ex);
+
 /* Another try could follow, as far as the policy goes. */
 bool attempts_has_more(const struct exchange *ex);
 /*

@@ -2,8 +2,8 @@
 
 #include "base/clock.h"
 #include "gateway/cost.h"
+#include "gateway/detached.h"
 #include "gateway/operation.h"
-#include "gateway/resume_producer.h"
 #include "observe/access_log.h"
 #include "rt/random.h"
 
@@ -67,7 +67,7 @@ void exchange_wait_ended(struct exchange *ex)
 }
 
 /* Identify: method and path say which operation this is, in which dialect. */
-YIELDS static int identify(struct exchange *ex)
+YIELDS static void identify(struct exchange *ex)
 {
     struct http_request *http = ex->http;
     struct str allow;
@@ -76,17 +76,16 @@ YIELDS static int identify(struct exchange *ex)
         ex->record.operation = str_c(ex->operation->name);
         if (ex->operation->needs_key)
             ex->record.dialect = str_c(dialect_names[ex->operation->dialect]);
-        return 0;
+        return;
     }
     if (allow.len == 0) {
         refuse(ex, REFUSE_PATH, STR_EMPTY, "Unknown request URL: %.*s %.*s. weir serves %.*s.",
                STR_ARG(http->method_name), STR_ARG(http->path), STR_ARG(operation_list(ex->arena)));
-        return -ERR_INVALID;
+        return;
     }
     exchange_answer_header(ex, STR("Allow"), allow);
     refuse(ex, REFUSE_METHOD, STR_EMPTY, "Method %.*s is not allowed for %.*s; use %.*s.",
            STR_ARG(http->method_name), STR_ARG(http->path), STR_ARG(allow));
-    return -ERR_INVALID;
 }
 
 static struct str client_ip(struct exchange *ex)
@@ -149,6 +148,9 @@ static void settle(struct exchange *ex)
     rec->overhead_ns = ex->own_ns;
     rec->bytes_in = http->body_bytes_in;
     rec->bytes_out = http->body_bytes_out;
+    const struct detached *detached = detached_of(http);
+    if (detached != NULL && detached->sink->settled != NULL)
+        detached->sink->settled(ex);
     if (!ex->is_told_elsewhere) {
         metrics_request_end(rec);
         access_log_write(rec);
@@ -157,9 +159,26 @@ static void settle(struct exchange *ex)
     thread_snapshot_release(ex->ts);
 }
 
+/* A detached request is a copy of one that was let in and that is counted as under way. */
+YIELDS static int admit(struct exchange *ex)
+{
+    struct detached *detached = detached_of(ex->http);
+    if (detached == NULL) {
+        metrics_request_begin(ex->record.operation);
+        return ex->operation != NULL ? exchange_authenticate(ex) : -ERR_INVALID;
+    }
+    ex->key = detached->key;
+    if (ex->key != NULL)
+        ex->record.key_name = ex->key->name;
+    if (detached->sink->begun != NULL)
+        detached->sink->begun(ex);
+    return 0;
+}
+
 YIELDS void gateway_handle(struct http_request *r, void *ctx)
 {
     struct gateway_thread *thread = ctx;
+    const struct detached *detached = detached_of(r);
     struct exchange *ex = ARENA_NEW(r->arena, struct exchange);
     struct arena *head_arena = arena_new(HEAD_ARENA_BYTES);
     if (ex == NULL || head_arena == NULL) {
@@ -171,15 +190,13 @@ YIELDS void gateway_handle(struct http_request *r, void *ctx)
     ex->arena = r->arena;
     ex->task = task_self();
     ex->thread = thread;
-    ex->ts = thread_snapshot_hold(thread);
+    /* A copy is served with the config that its request began with. */
+    ex->ts = detached != NULL ? thread_snapshot_share(detached->ts) : thread_snapshot_hold(thread);
     ex->settings = ex->ts->shared->settings;
     ex->policy = &ex->settings->routing;
     begin(ex);
-    int verdict = identify(ex);
-    /* What a producer serves was begun by the client's own exchange, and is ended here. */
-    if (producer_of(r) == NULL)
-        metrics_request_begin(ex->record.operation);
-    if (verdict == 0 && exchange_authenticate(ex) == 0)
+    identify(ex);
+    if (admit(ex) == 0)
         ex->operation->run(ex);
     settle(ex);
 }

@@ -3,8 +3,11 @@
 #include "base/clock.h"
 #include "base/percent.h"
 #include "gateway/attempts.h"
+#include "gateway/detached.h"
 #include "gateway/exchange.h"
 #include "gateway/fallbacks.h"
+#include "gateway/hedge.h"
+#include "gateway/mirror.h"
 #include "gateway/operation.h"
 #include "gateway/resume.h"
 
@@ -89,14 +92,33 @@ YIELDS int exchange_scan(struct exchange *ex)
     return -ERR_INVALID;
 }
 
+/* Copies of requests: what they are for says what is done with them. */
+YIELDS static bool detached_runs(struct exchange *ex)
+{
+    const struct detached *detached = detached_of(ex->http);
+    if (detached == NULL || detached->sink->run == NULL)
+        return false;
+    detached->sink->run(ex);
+    return true;
+}
+
+YIELDS static void run_plan(struct exchange *ex)
+{
+    mirror_copy(ex);
+    if (!hedge_run(ex))
+        attempts_run(ex);
+}
+
 YIELDS void inference_run(struct exchange *ex)
 {
     if (exchange_read_body(ex) < 0)
         return;
     if (exchange_scan(ex) < 0)
         return;
+    if (detached_runs(ex))
+        return;
     if (resume_takes(ex))
         resume_run(ex);
     else if (fallbacks_take(ex) == 0 && exchange_plan(ex) == 0)
-        attempts_run(ex);
+        run_plan(ex);
 }

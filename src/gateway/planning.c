@@ -25,6 +25,15 @@ void planning_ask(const struct exchange *ex, unsigned provider, struct str model
     };
 }
 
+int64_t planning_answer_ns(const struct exchange *ex, unsigned percent)
+{
+    const struct plan_step *step = &ex->plan->steps[ex->plan_first];
+    struct str provider = ex->ts->upstreams[step->provider].provider->name;
+    int64_t now_ns = clock_mono_ns();
+    return ex->is_stream ? health_ttft_ns(provider, step->model, percent, now_ns)
+                         : health_duration_ns(provider, step->model, percent, now_ns);
+}
+
 /* --- the view --- */
 
 struct viewer {
@@ -147,7 +156,8 @@ YIELDS static int check_may_use(struct exchange *ex, struct plan *plan)
     bool has_any = false;
     for (unsigned i = 0; i < plan->step_count; i++) {
         struct plan_step *step = &plan->steps[i];
-        if (ex->key != NULL && !may_use(ex, plan, step))
+        /* Where copies go is the operator's word, not the key's. */
+        if (ex->key != NULL && !ex->record.is_mirror && !may_use(ex, plan, step))
             step->is_forbidden = step->is_out = true;
         has_any = has_any || (step->part == PLAN_PRIMARY && !step->is_forbidden);
     }

@@ -17,6 +17,10 @@ struct exchange;
 void planning_ask(const struct exchange *ex, unsigned provider, struct str model,
                   struct health_ask *ask);
 
+/* The time to an answer of the first step's target that `percent` of them keep: to the first token
+ * for streams, to the end otherwise. -1 = not known. */
+int64_t planning_answer_ns(const struct exchange *ex, unsigned percent);
+
 /* The step's target is the exchange's from now on. */
 void planning_take_step(struct exchange *ex, const struct plan_step *step);
 

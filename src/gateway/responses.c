@@ -116,7 +116,8 @@ void response_keep(struct exchange *ex, struct str response)
 {
     struct json_value id, store;
     struct buf items = BUF_INIT;
-    if (!response_store_is_on() || ex->body.len == 0 || !json_find(response, "id", &id) ||
+    if (!response_store_is_on() || ex->record.is_mirror || ex->body.len == 0 ||
+        !json_find(response, "id", &id) ||
         (json_find(buf_str(&ex->body), "store", &store) && store.kind == JSON_FALSE))
         return;
     if (openai_responses_items_of(buf_str(&ex->body), response, &items) == 0 && buf_ok(&items)) {

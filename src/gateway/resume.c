@@ -3,6 +3,7 @@
 #include <openssl/evp.h>
 
 #include "base/clock.h"
+#include "gateway/detached.h"
 #include "gateway/exchange.h"
 #include "gateway/headers.h"
 #include "gateway/operation.h"
@@ -63,11 +64,8 @@ static bool is_resumable(const struct exchange *ex)
 
 bool resume_takes(struct exchange *ex)
 {
-    struct producer *producer = producer_of(ex->http);
-    if (producer != NULL) {
-        producer_set_exchange(producer, ex);
+    if (detached_of(ex->http) != NULL)
         return false;
-    }
     return http_headers_get(&ex->http->headers, STR("idempotency-key")).ptr != NULL ||
            is_resumable(ex);
 }
@@ -124,7 +122,7 @@ YIELDS static int send_all(struct exchange *ex, struct journal_reader *reader, b
     if (r != -ERR_CANCELED || task_cancel_reason(ex->task) != ERR_CANCELED)
         return r;
     /* A shutdown: the producers are told, too, and say so in their streams. */
-    producer_cancel_all();
+    detached_cancel_all();
     task_shield();
     if (ex->http->status == 0)
         r = send_head(ex, reader, is_part);
@@ -357,5 +355,5 @@ YIELDS void streams_get(struct exchange *ex)
 
 void resume_cancel_all(void)
 {
-    producer_cancel_all();
+    detached_cancel_all();
 }

@@ -3,7 +3,7 @@
  * journal where the client's connection would be.
  * Loop threads; a producer stays on the one that started it.
  * producer_start does not yield.
- * The producer owns its request and its memory, and a reference to the journal.
+ * The producer is a detached request (detached.h) with a reference to the journal.
  * -ERR_NOMEM.
  */
 #ifndef WEIR_GATEWAY_RESUME_PRODUCER_H
@@ -12,8 +12,6 @@
 #include "stream/journal_writer.h"
 
 struct exchange;
-struct http_request;
-struct producer;
 
 struct producer_settings {
     struct journal *journal;
@@ -24,13 +22,6 @@ struct producer_settings {
 
 /* Hands the exchange's request over, with its body: somebody should read the journal already. */
 int producer_start(struct exchange *ex, const struct producer_settings *settings);
-/* Which producer the request is of, or NULL. */
-struct producer *producer_of(const struct http_request *http);
-/* Its own exchange, which knows how the answer turned out. */
-void producer_set_exchange(struct producer *producer, const struct exchange *ex);
-/* Cancels those of this thread. */
-void producer_cancel_all(void);
-
 /* The store that all threads share; NULL = no memory. */
 struct journal_store *producer_store(void);
 

@@ -160,6 +160,13 @@ struct thread_snapshot *thread_snapshot_hold(struct gateway_thread *thread)
     return thread->current;
 }
 
+struct thread_snapshot *thread_snapshot_share(struct thread_snapshot *ts)
+{
+    CHECK(ts->holds > 0);
+    ts->holds++;
+    return ts;
+}
+
 void thread_snapshot_release(struct thread_snapshot *ts)
 {
     CHECK(ts->holds > 0);

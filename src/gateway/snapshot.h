@@ -43,6 +43,8 @@ struct gateway_thread {
 };
 
 struct thread_snapshot *thread_snapshot_hold(struct gateway_thread *thread);
+/* Once more, for whoever else works with one that is held. */
+struct thread_snapshot *thread_snapshot_share(struct thread_snapshot *ts);
 void thread_snapshot_release(struct thread_snapshot *ts);
 
 bool gateway_is_draining(void);

@@ -74,6 +74,10 @@ static const struct field fields[] = {
     FIELD("usage_partial", FIELD_FLAG, usage.is_partial),
     FIELD("cost_usd", FIELD_USD, cost_nano_usd),
     FIELD("unpriced", FIELD_FLAG, is_unpriced),
+    FIELD("pair", FIELD_TEXT, pair),
+    FIELD("mirror", FIELD_FLAG, is_mirror),
+    FIELD("hedged", FIELD_FLAG, is_hedged),
+    FIELD("hedge_winner", FIELD_UNSIGNED, hedge_winner),
     FIELD("config_generation", FIELD_COUNT, generation),
 };
 

@@ -182,8 +182,24 @@ static void time_target(metric_word *words, const struct request_record *record)
                           (record->total_ns - record->ttft_ns) / (record->usage.output - 1));
 }
 
+/* It was no request of a client's, but it was paid for. */
+static void count_extra(const struct request_record *record)
+{
+    struct str model = model_label(record->model);
+    bool is_proven = record->upstream_status >= 200 && record->upstream_status < 300;
+    if (record->provider.len == 0)
+        return;
+    metric_word *target = find_target(record->operation, record->provider, &model, is_proven);
+    count_tokens(target, &record->usage);
+    count_cost(target, record);
+}
+
 void metrics_request_end(const struct request_record *record)
 {
+    if (record->is_extra) {
+        count_extra(record);
+        return;
+    }
     metric_word *operation = series_find(KIND_OPERATION, &record->operation, true);
     metric_add(&operation[OPERATION_ENDED], 1);
     metric_add(&operation[OPERATION_BYTES_IN], record->bytes_in);

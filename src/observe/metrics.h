@@ -20,8 +20,9 @@ void metrics_thread_fini(void);
 
 /* Requests being served, by operation. */
 void metrics_request_begin(struct str operation);
-/* Counts and times a settled request, and ends what metrics_request_begin began. A model's name
- * becomes a label when a provider has answered for it with 2xx; until then it counts as "other". */
+/* Counts and times a settled request (of an extra one the tokens and the cost), and ends what
+ * metrics_request_begin began. A model's name becomes a label when a provider has answered for it
+ * with 2xx; until then it counts as "other". */
 void metrics_request_end(const struct request_record *record);
 
 /* The inter-token gaps of one (operation, provider, model): found once a stream, after the provider
@@ -40,6 +41,12 @@ enum metrics_counter {
     METRIC_STREAMS_CONTINUED,
     METRIC_LIMIT_WAITS,
     METRIC_UPSTREAM_CANCELLED,
+    METRIC_HEDGES,
+    METRIC_HEDGES_WON,
+    METRIC_MIRRORS,
+    METRIC_MIRRORS_DROPPED,
+    METRIC_PROBES_OK,
+    METRIC_PROBES_FAILED,
     METRIC_COUNTER_COUNT
 };
 void metrics_count(enum metrics_counter counter, uint64_t n);

@@ -465,6 +465,11 @@ static void write_gateway(struct buf *out)
                (unsigned long long)counter(METRIC_CONFIG_RELOADS_OK));
     buf_printf(out, "weir_config_reloads_total{result=\"failed\"} %llu\n",
                (unsigned long long)counter(METRIC_CONFIG_RELOADS_FAILED));
+    begin_family(out, "weir_probes_total", "counter", "Requests that only look how a target is.");
+    buf_printf(out, "weir_probes_total{result=\"ok\"} %llu\n",
+               (unsigned long long)counter(METRIC_PROBES_OK));
+    buf_printf(out, "weir_probes_total{result=\"failed\"} %llu\n",
+               (unsigned long long)counter(METRIC_PROBES_FAILED));
 
     const struct {
         const char *name, *type, *help;
@@ -484,8 +489,17 @@ static void write_gateway(struct buf *out)
         {"weir_limit_waits_total", "counter",
          "Requests that waited for a provider's key to come out of its limit.",
          counter(METRIC_LIMIT_WAITS)},
+        {"weir_hedges_total", "counter",
+         "Second attempts that were begun while the first was under way.", counter(METRIC_HEDGES)},
+        {"weir_hedges_won_total", "counter", "Second attempts that were faster than the first.",
+         counter(METRIC_HEDGES_WON)},
+        {"weir_mirrors_total", "counter", "Requests that were copied to a mirror target.",
+         counter(METRIC_MIRRORS)},
+        {"weir_mirrors_dropped_total", "counter",
+         "Requests that were to be copied to a mirror target when too many copies were under way.",
+         counter(METRIC_MIRRORS_DROPPED)},
         {"weir_upstream_cancelled_total", "counter",
-         "Calls to providers that were cancelled because the client was gone.",
+         "Calls to providers that were cancelled: the client was gone, or another attempt faster.",
          counter(METRIC_UPSTREAM_CANCELLED)},
         {"weir_watchdog_warnings_total", "counter",
          "Times that an event loop was held up too long.", watchdog_warnings()},

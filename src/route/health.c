@@ -363,7 +363,8 @@ void health_look(const struct health_ask *ask, int64_t now_ns, struct health_vie
     view->usable_keys = (unsigned)__builtin_popcountll(choice.usable);
 }
 
-int64_t health_ttft_ns(struct str provider, struct str model, unsigned percent, int64_t now_ns)
+static int64_t percentile_ns(struct str provider, struct str model, bool is_ttft, unsigned percent,
+                             int64_t now_ns)
 {
     uint64_t hash = health_hash(provider, model);
     int64_t ns = -1;
@@ -371,7 +372,17 @@ int64_t health_ttft_ns(struct str provider, struct str model, unsigned percent, 
     struct health_target *target =
         health_table.buckets != NULL ? health_target_find(provider, model, hash) : NULL;
     if (target != NULL)
-        ns = latency_percentile(&target->ttft, percent, now_ns);
+        ns = latency_percentile(is_ttft ? &target->ttft : &target->duration, percent, now_ns);
     health_unlock();
     return ns;
+}
+
+int64_t health_ttft_ns(struct str provider, struct str model, unsigned percent, int64_t now_ns)
+{
+    return percentile_ns(provider, model, true, percent, now_ns);
+}
+
+int64_t health_duration_ns(struct str provider, struct str model, unsigned percent, int64_t now_ns)
+{
+    return percentile_ns(provider, model, false, percent, now_ns);
 }

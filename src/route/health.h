@@ -112,6 +112,8 @@ struct health_view {
 void health_look(const struct health_ask *ask, int64_t now_ns, struct health_view *view);
 /* The time to first token that `percent` of the target's answers keep; -1 = not known. */
 int64_t health_ttft_ns(struct str provider, struct str model, unsigned percent, int64_t now_ns);
+/* The same of the time to the end of an answer in one piece. */
+int64_t health_duration_ns(struct str provider, struct str model, unsigned percent, int64_t now_ns);
 
 /* --- routes --- */
 
