@@ -186,6 +186,36 @@ static void stray_event(struct check *check, const char *event, size_t len, uint
     }
 }
 
+/* Takes the last line off an event that has its number there (`id: 7`), as those of a resumable
+ * stream have: they count from 1, and either all of them do or none. */
+static const char *take_number(struct check *check, const char *event, size_t *len)
+{
+    static char plain[8192];
+    const char *line = memrchr(event, '\n', *len - 2);
+    char due[32];
+    check->events++;
+    if (line == NULL || memcmp(line, "\nid: ", 5) != 0) {
+        if (check->is_numbered)
+            tally_fault(check->tally, FAULT_CORRUPT, "an event of %.16s has no number",
+                        check->call.nonce);
+        return event;
+    }
+    int due_len =
+        snprintf(due, sizeof(due), "\nid: %llu\n\n", (unsigned long long)check->events);
+    size_t plain_len = (size_t)(line - event) + 2;
+    if (*len - (size_t)(line - event) != (size_t)due_len ||
+        memcmp(line, due, (size_t)due_len) != 0 || (check->events > 1 && !check->is_numbered))
+        tally_fault(check->tally, FAULT_CORRUPT, "event %llu of %.16s has another number",
+                    (unsigned long long)check->events, check->call.nonce);
+    check->is_numbered = true;
+    if (plain_len > sizeof(plain))
+        return event;
+    memcpy(plain, event, plain_len - 1);
+    plain[plain_len - 1] = '\n';
+    *len = plain_len;
+    return plain;
+}
+
 /* One whole event, with the empty line that ends it. */
 static void check_event(struct check *check, const char *event, size_t len, uint64_t now_ns)
 {
@@ -198,6 +228,7 @@ static void check_event(struct check *check, const char *event, size_t len, uint
         tally_fault(check->tally, FAULT_FRAMING, "an event behind the end");
         return;
     }
+    event = take_number(check, event, &len);
     size_t stamp_at = check->form->event_stamp_at(&check->call);
     uint64_t stamp = 0;
     if (stamp_at > 0 && len > stamp_at + FORMAT_STAMP_LEN)

@@ -27,6 +27,7 @@ struct check {
     bool expects_usage; /* and an event with the usage in it */
     bool is_last;       /* the peer closes the connection after the answer */
     bool is_refused;    /* the status was not 200: the body is an explanation */
+    bool is_numbered;   /* the events have an id: line */
     bool has_done;
     bool is_line_empty; /* of the trailer */
     bool has_digits;    /* of a chunk's size */
@@ -35,6 +36,7 @@ struct check {
     int status;
     const struct form *form;
     struct format_call call;
+    uint64_t events; /* that have come, comments not counted */
     unsigned opened; /* openings that have come */
     unsigned closed; /* closings that have come */
     uint64_t seq;    /* the token that must come next */

@@ -18,11 +18,30 @@ VALGRIND = ("valgrind", "--tool=callgrind", "--dump-instr=no", "--quiet")
 class Figure:
     """What is counted: `settings(n)` are those of the load generator for a run of length n."""
 
-    def __init__(self, name, title, lengths, settings):
+    def __init__(self, name, title, lengths, settings, variant=None):
         self.name = name
         self.title = title
         self.lengths = lengths
         self.settings = settings
+        self.variant = variant  # of weir, from its program and the models that are asked for
+
+    def is_of(self, name):
+        return name == "weir" or not (self.variant or self.name.startswith("translated"))
+
+    def contender(self, known):
+        if self.variant is None:
+            return known
+        models = ["bench"] + [self.settings(n)["model"] for n in self.lengths
+                              if "model" in self.settings(n)]
+        return self.variant(known.program, dict.fromkeys(models))
+
+
+def plain(program, models):
+    return contenders.PlainWeir(program)
+
+
+def token(n):
+    return {"requests": 1, "stream": True, "model": f"bench-{n}tok-5ms"}
 
 
 FIGURES = [
@@ -31,8 +50,7 @@ FIGURES = [
     Figure("stream", "instructions a stream of one token", (50, 300),
            lambda n: {"requests": n, "stream": True, "model": "bench-1tok"}),
     # Slow enough that each token is relayed by itself, even at valgrind's pace.
-    Figure("token", "instructions a relayed token", (100, 500),
-           lambda n: {"requests": 1, "stream": True, "model": f"bench-{n}tok-5ms"}),
+    Figure("token", "instructions a relayed token", (100, 500), token),
     Figure("translated_request", "same, anthropic to openai_chat", (100, 600),
            lambda n: {"requests": n, **ANTHROPIC}),
     Figure("translated_stream", "stream of one token, translated", (50, 300),
@@ -41,6 +59,12 @@ FIGURES = [
            lambda n: {"requests": 1, "stream": True, "model": f"bench-{n}tok-5ms", **ANTHROPIC}),
     Figure("prompt_100k", "instructions a request, 100 KB prompt", (20, 120),
            lambda n: {"requests": n, "prompt": 100_000}),
+    Figure("plain_request", "a request, tried once", (100, 600), lambda n: {"requests": n}, plain),
+    Figure("routed_request", "same, a route with all on", (100, 600), lambda n: {"requests": n},
+           contenders.RoutedWeir),
+    Figure("plain_token", "a token, no journal", (100, 500), token, plain),
+    Figure("routed_token", "same, a route with all on", (100, 500), token, contenders.RoutedWeir),
+    Figure("resumable_token", "same, resumable", (100, 500), token, contenders.ResumableWeir),
 ]
 
 
@@ -98,10 +122,9 @@ def run(arguments):
             print(f"left out: {name}: {known[name].missing()}")
             continue
         for figure in FIGURES:
-            if figure.name not in wanted or (figure.name.startswith("translated") and
-                                             name != "weir"):
+            if figure.name not in wanted or not figure.is_of(name):
                 continue
-            value = measure(bench, known[name], figure)
+            value = measure(bench, figure.contender(known[name]), figure)
             rows.setdefault(name, {})[figure.name] = value
             print(f"{name:<8} {figure.title:<40} {value:12,.0f}", flush=True)
     bench.mock.stop()

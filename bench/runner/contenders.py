@@ -189,6 +189,60 @@ class StuckLogWeir(Weir):
         return path
 
 
+class PlainWeir(Weir):
+    """weir that tries once, and keeps nothing of a stream."""
+
+    name = "weir, plain"
+    config = Weir.config + """\
+routing:
+  retries: 0
+  mid_stream: terminate
+  resume: never
+  breaker: {{failures: 0}}
+"""
+
+
+class RoutedWeir(Weir):
+    """weir with a route for each model, on which everything that keeps a request alive is on."""
+
+    name = "weir, routed"
+    model_prefix = "routed-"
+    config = Weir.config + """\
+routing:
+  retries: 3
+  mid_stream: continue
+  resume: {resume}
+  breaker: {{failures: 5, failure_percent: 50, slow_first_token: 30s}}
+  hedge: {{after: 30s, percentile: 95}}
+  when_limited: wait
+routes:
+"""
+    route = """\
+  {prefix}{model}:
+    strategy: least_latency
+    targets:
+      - target: mock/{model}
+        when: {{input_tokens: {{$lt: 10000000}}}}
+    fallbacks:
+      context_window: [mock/bench]
+"""
+    resume = "on_request"
+
+    def __init__(self, program, models):
+        super().__init__(program)
+        # In braces, since this goes through format once more.
+        self.config = self.config.replace("{resume}", self.resume) + "".join(
+            self.route.replace("{prefix}", self.model_prefix).replace("{model}", model)
+            for model in models)
+
+
+class ResumableWeir(RoutedWeir):
+    """The same with streams that clients may come back to."""
+
+    name = "weir, resumable"
+    resume = "always"
+
+
 class Running:
     """A contender that has been started and answers."""
 

@@ -4,7 +4,7 @@ import statistics
 import time
 
 from . import processes
-from .contenders import StuckLogWeir
+from .contenders import PlainWeir, RoutedWeir, StuckLogWeir
 from .processes import BenchError
 
 WARM_MS = 300
@@ -71,6 +71,20 @@ def of_same_dialect(measure_one, translated):
         other = measure_one(bench, contender, **translated)
         return {"cpu_us": other["cpu_us"], "same_cpu_us": same["cpu_us"],
                 "cpu_ratio": other["cpu_us"] / same["cpu_us"]}
+
+    return measure
+
+
+def of_plain(measure_one, routed=RoutedWeir):
+    """What a call costs by a route with everything switched on, against the same call right before
+    it that names its provider, is tried once and leaves no journal."""
+
+    def measure(bench, contender):
+        models = ["bench", "bench-5tok"] + [f"bench-{bench.ms(2000, 8000) // 20}tok-20ms"]
+        plain = measure_one(bench, PlainWeir(contender.program))
+        other = measure_one(bench, routed(contender.program, models))
+        return {"cpu_us": other["cpu_us"], "plain_cpu_us": plain["cpu_us"],
+                "cpu_ratio": other["cpu_us"] / plain["cpu_us"]}
 
     return measure
 

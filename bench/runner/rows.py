@@ -1,5 +1,6 @@
 """The figures of the bench as a table: what each is called, its goal, how it is measured."""
 from . import measure
+from .contenders import ResumableWeir
 
 
 class Metric:
@@ -54,6 +55,12 @@ def translated(unit):
             Metric("cpu_ratio", unit + ", of same dialect", "x", at_most=1.5)]
 
 
+def routed(unit, goal):
+    return [Metric("cpu_us", unit, "us"),
+            Metric("plain_cpu_us", unit + ", plain", "us"),
+            Metric("cpu_ratio", unit + ", of plain", "x", at_most=goal)]
+
+
 def quantiles():
     return [Metric("p50_us", "p50", "us"), Metric("p99_us", "p99", "us")]
 
@@ -102,4 +109,13 @@ ROWS = [
     Row("translated_tokens", "anthropic to openai_chat, 50 streams x 50/s",
         measure.of_same_dialect(measure.cpu_per_token(50), ANTHROPIC),
         translated("CPU a token"), rounds=(2, 5), placement="together", contenders=("weir",)),
+    Row("routed", "a route with all on, 1 KB",
+        measure.of_plain(measure.cpu_per_request(64, 1024)),
+        routed("CPU a request", 1.05), rounds=(3, 7), contenders=("weir",)),
+    Row("routed_tokens", "a route with all on, 50 streams x 50/s",
+        measure.of_plain(measure.cpu_per_token(50)),
+        routed("CPU a token", 1.10), rounds=(3, 7), placement="together", contenders=("weir",)),
+    Row("resumable_tokens", "resumable, 50 streams x 50/s",
+        measure.of_plain(measure.cpu_per_token(50), ResumableWeir),
+        routed("CPU a token", 1.10), rounds=(3, 7), placement="together", contenders=("weir",)),
 ]
