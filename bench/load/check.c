@@ -200,8 +200,7 @@ static const char *take_number(struct check *check, const char *event, size_t *l
                         check->call.nonce);
         return event;
     }
-    int due_len =
-        snprintf(due, sizeof(due), "\nid: %llu\n\n", (unsigned long long)check->events);
+    int due_len = snprintf(due, sizeof(due), "\nid: %llu\n\n", (unsigned long long)check->events);
     size_t plain_len = (size_t)(line - event) + 2;
     if (*len - (size_t)(line - event) != (size_t)due_len ||
         memcmp(line, due, (size_t)due_len) != 0 || (check->events > 1 && !check->is_numbered))
