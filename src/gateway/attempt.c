@@ -2,6 +2,7 @@
 #include "gateway/attempts.h"
 #include "gateway/exchange.h"
 #include "gateway/headers.h"
+#include "gateway/heartbeat.h"
 #include "gateway/operation.h"
 
 /*
@@ -149,9 +150,11 @@ YIELDS int exchange_attempt(struct exchange *ex)
     ex->record.attempts++;
     http_request_watch_hangup(ex->http, ex->task);
     exchange_wait_begins(ex);
+    heartbeat_begin(ex);
     int r = add_headers(ex, &request, &headers);
     if (r == 0)
         r = call_upstream(ex, &request);
+    heartbeat_end(ex);
     exchange_wait_ended(ex);
     if (ex->has_call)
         note_call(ex);

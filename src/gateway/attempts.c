@@ -4,6 +4,7 @@
 #include "base/err.h"
 #include "gateway/exchange.h"
 #include "gateway/fallbacks.h"
+#include "gateway/heartbeat.h"
 #include "gateway/limit_queue.h"
 #include "gateway/planning.h"
 #include "observe/metrics.h"
@@ -228,7 +229,8 @@ static bool fail(struct exchange *ex, enum outcome_class outcome, unsigned statu
     note_failed(a, rule);
     metrics_count(METRIC_ATTEMPTS_FAILED, 1);
     /* What has begun to leave is continued in another way, or not at all. */
-    a->goes_on = ex->http->status == 0 && choose_next(a, rule);
+    bool has_sent_nothing = ex->http->status == 0 || ex->is_head_early;
+    a->goes_on = has_sent_nothing && choose_next(a, rule);
     return a->goes_on;
 }
 
@@ -346,7 +348,9 @@ YIELDS static int wait_for_key(struct attempts *a, int64_t until_ns)
         metrics_count(METRIC_LIMIT_WAITS, 1);
     }
     exchange_wait_begins(ex);
+    heartbeat_begin(ex);
     int r = limit_queue_turn(&a->ticket, until_ns, deadline_ns);
+    heartbeat_end(ex);
     exchange_wait_ended(ex);
     return r;
 }
@@ -398,7 +402,6 @@ static void take_step(struct attempts *a)
 
 YIELDS static int begin_try(struct attempts *a)
 {
-    struct exchange *ex = a->ex;
     for (;;) {
         struct health_ask ask;
         int64_t until_ns = CLOCK_NEVER;
@@ -418,8 +421,6 @@ YIELDS static int begin_try(struct attempts *a)
         int r = on_refusal(a, verdict, until_ns);
         if (r < 0)
             return r;
-        if (ex->http->status != 0)
-            return -ERR_BUSY;
     }
 }
 
@@ -429,7 +430,9 @@ YIELDS static int wait_before_retry(struct attempts *a)
         return 0;
     http_request_watch_hangup(a->ex->http, a->ex->task);
     exchange_wait_begins(a->ex);
+    heartbeat_begin(a->ex);
     int r = task_sleep_until(a->at_ns);
+    heartbeat_end(a->ex);
     exchange_wait_ended(a->ex);
     return r < 0 ? end_wait(a, r) : 0;
 }

@@ -18,6 +18,7 @@
 
 struct operation;
 struct attempts;
+struct heartbeat;
 
 enum {
     REQUEST_ID_LEN = 24,
@@ -46,6 +47,8 @@ struct exchange {
     struct route_names fallbacks; /* the client's own list */
     struct attempts *attempts;    /* NULL: an operation that is tried once */
     const struct route_policy *policy;
+    struct heartbeat *heartbeat; /* NULL: none was needed yet */
+    bool is_head_early;          /* the head has left, and nothing of an answer */
     const struct plan *plan; /* NULL where no target is planned */
     unsigned plan_first;     /* the step to begin with */
     struct plan_target target;

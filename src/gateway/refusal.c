@@ -4,6 +4,7 @@
 #include "dialect/dialect.h"
 #include "dialect/openai_chat/error.h"
 #include "gateway/exchange.h"
+#include "gateway/heartbeat.h"
 
 static const struct refusal_row rows[REFUSAL_COUNT] = {
     [REFUSE_PATH] = {404, "invalid_request_error", "unknown_url", "client_error"},
@@ -110,6 +111,10 @@ struct llm_error refusal_error(enum refusal refusal, struct str param, struct st
 /* In the words of the client's SDK. */
 YIELDS static void answer_error(struct exchange *ex, unsigned status, const struct llm_error *error)
 {
+    if (ex->is_head_early) {
+        heartbeat_fail(ex, error);
+        return;
+    }
     struct buf body = BUF_INIT;
     dialect_of(ex->error_dialect)->write_error(error, &body);
     if (ex->error_dialect == DIALECT_BEDROCK)
@@ -127,7 +132,7 @@ YIELDS void refuse(struct exchange *ex, enum refusal refusal, struct str param, 
     struct str message = arena_vprintf(ex->arena, format, args);
     va_end(args);
     refusal_note(ex, refusal, message);
-    if (ex->http->status != 0)
+    if (ex->http->status != 0 && !ex->is_head_early)
         return;
     struct llm_error error = refusal_error(refusal, param, message);
     if (refusal == REFUSE_NO_MEMORY || refusal == REFUSE_DRAINING)

@@ -73,6 +73,11 @@ static bool add_headers(struct exchange *ex)
 
 YIELDS static void send_whole(struct exchange *ex, unsigned status, struct str body)
 {
+    if (ex->is_head_early) {
+        refuse(ex, REFUSE_UPSTREAM_BROKEN, STR_EMPTY, "%.*s answered %u where a stream was due.",
+               STR_ARG(ex->record.provider), status);
+        return;
+    }
     if (!add_headers(ex)) {
         refuse_no_memory(ex);
         return;
@@ -130,7 +135,8 @@ YIELDS static void send_error(struct exchange *ex, unsigned status, struct str b
     note_error_status(ex, status, &error);
     if (attempts_error(ex, &error))
         return;
-    if (is_known && ex->error_dialect == ex->provider->id && ex->translation == NULL) {
+    if (is_known && ex->error_dialect == ex->provider->id && ex->translation == NULL &&
+        !ex->is_head_early) {
         send_whole(ex, status, body);
         return;
     }
@@ -207,6 +213,13 @@ static int translate_whole(struct exchange *ex, struct str body, struct buf *out
 
 YIELDS static void send_translation(struct exchange *ex, struct str body)
 {
+    if (ex->is_head_early) {
+        /* It is a stream by now: translate_whole has made one of it. */
+        struct iovec iov = {(void *)(uintptr_t)body.ptr, body.len};
+        ex->is_head_early = false;
+        http_response_write(ex->http, &iov, 1, true, CLOCK_NEVER);
+        return;
+    }
     if (!add_headers(ex)) {
         refuse_no_memory(ex);
         return;

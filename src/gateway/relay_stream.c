@@ -502,6 +502,8 @@ YIELDS void relay_stream(struct exchange *ex, enum stream_framing framing)
     relay->gaps = metrics_gaps(ex->record.operation, ex->record.provider, ex->record.model);
     ex->record.is_stream = true;
     relay->keeps_journal = relay_may_continue(ex);
+    relay->has_begun = ex->http->status != 0;
+    ex->is_head_early = false;
     int r = relay_set_up(relay, framing);
     while (r == 0) {
         r = relay_once(relay);
