@@ -173,6 +173,8 @@ YIELDS static void answer_list(struct exchange *ex)
     struct listing list = {.ex = ex, .form = form_for(ex->error_dialect), .out = BUF_INIT};
     struct str missing = STR_EMPTY;
     buf_add_str(&list.out, list.form->head);
+    for (unsigned i = 0; i < ex->settings->route_count; i++)
+        list_name(&list, ex->settings->routes[i].name, STR("weir"));
     for (unsigned i = 0; i < ex->settings->alias_count; i++)
         list_name(&list, ex->settings->aliases[i].name, STR("weir"));
     for (unsigned i = 0; i < ex->settings->provider_count; i++)

@@ -12,7 +12,7 @@
 
 struct exchange;
 
-/* Aliases, then every provider's models as provider/id. With ?provider=NAME: that provider's own
+/* Routes, aliases, then every provider's models as provider/id. With ?provider=NAME: that provider's own
  * list as it came. */
 YIELDS void models_list(struct exchange *ex);
 /* One model, as its provider describes it. */

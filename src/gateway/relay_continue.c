@@ -58,14 +58,15 @@ YIELDS static int prepare(struct relay *relay, struct continuation *c)
     return r < 0 ? r : exchange_prepare_rest(ex);
 }
 
-/* Asks the target that attempts_continue has chosen. 0: its stream has begun. */
+/* Asks the target that attempts_continue has chosen: for the rest, or without `c` for the whole
+ * again. 0: its stream has begun. */
 YIELDS static int ask(struct relay *relay, struct continuation *c)
 {
     struct exchange *ex = relay->ex;
     enum stream_framing framing;
     if (!exchange_forget_attempt(ex))
         return -ERR_NOMEM;
-    int r = prepare(relay, c);
+    int r = c != NULL ? prepare(relay, c) : exchange_prepare(ex);
     if (r == 0)
         r = exchange_attempt(ex);
     if (r < 0)
@@ -79,7 +80,7 @@ YIELDS static int ask(struct relay *relay, struct continuation *c)
         !stream_framing_of(http_headers_get(&head->headers, STR("content-type")),
                            ex->llm_target.variant == VARIANT_BEDROCK, &framing))
         return err_set(ERR_PROTOCOL, FAULT_UPSTREAM, "its answer is no stream");
-    r = continuation_start(c, ex->translation);
+    r = c != NULL ? continuation_start(c, ex->translation) : 0;
     if (r == 0)
         r = relay_set_up(relay, framing);
     if (r == 0)
@@ -137,6 +138,20 @@ YIELDS static int go_on(struct relay *relay, struct continuation *c, int code)
     return code;
 }
 
+/* A client that asked for it is told to forget what it has, and gets another answer from its first
+ * token. */
+YIELDS static int restart(struct relay *relay, int code)
+{
+    leave_old(relay);
+    relay_continue_fini(relay);
+    buf_fini(&relay->journal);
+    int r = go_on(relay, NULL, code);
+    if (r == 0)
+        frame_write(&relay->writer, STR("weir.reset"), STR("{\"type\":\"weir.reset\"}"));
+    relay->keeps_journal = r == 0 && relay_may_continue(relay->ex);
+    return r;
+}
+
 YIELDS int relay_continue(struct relay *relay, int code)
 {
     struct exchange *ex = relay->ex;
@@ -145,6 +160,8 @@ YIELDS int relay_continue(struct relay *relay, int code)
     int r = flush(relay);
     if (r < 0)
         return r;
+    if (resume_wants_restart(ex) && relay->writer.framing == FRAMING_SSE)
+        return restart(relay, code);
     struct continuation *c = ARENA_NEW(ex->arena, struct continuation);
     /* What its encoder holds on to lives as long as it does. */
     struct llm_codec_settings *codec = ARENA_NEW(ex->arena, struct llm_codec_settings);

@@ -428,6 +428,8 @@ static void note_stream(struct relay *relay)
     if (relay->continuation != NULL) {
         ex->record.usage = relay->continuation->usage;
         ex->part_usage = relay->continuation->attempt;
+    } else {
+        ex->part_usage = ex->record.usage; /* of the last, where it began anew */
     }
     ex->record.usage.is_partial = is_partial || relay->continuation != NULL;
     ex->record.events += o->events;

@@ -8,9 +8,10 @@ import pytest
 
 from harness import model, sdk
 from harness.model import CALL_IDS, Reply
+from harness.sse import text_of
 from harness.weir import config
 
-from .test_failover import QUICK, Failing, client_of, keys, row
+from .test_failover import KEY_HEADER, QUICK, Failing, client_of, keys, row
 
 TEXT = (
     "Rivers are the memory of a landscape — they keep what rain has told them. Over thousands of "
@@ -231,3 +232,13 @@ def test_usage_is_the_sum(broken):
     assert line["usage_partial"] is True
     assert answer.output_tokens >= model.USAGE["output"]
     assert line["input_tokens"] > model.USAGE["input"]
+
+
+def test_a_client_may_want_the_answer_anew(broken):
+    weir, a, b = broken(model.OpenAIChat, model.Anthropic, "reset", 12)
+    body = {"model": "r", "stream": True, "messages": [{"role": "user", "content": "tell"}]}
+    got = weir.chat(body, headers=KEY_HEADER | {"x-weir-resume": "restart"})
+    before, reset, after = got.body.partition(b"event: weir.reset\n")
+    assert reset and 0 < len(text_of(before)) < len(TEXT)
+    assert text_of(after.partition(b"\n\n")[2]) == TEXT
+    assert "assistant" not in json.dumps([body for _, body, _ in b.behind.asked])

@@ -405,3 +405,9 @@ def test_retry_after_beyond_the_deadline_is_told(two):
     got = post(weir, "a/m")
     assert got.status == 503 and got.headers.get("retry-after") == "60"
     assert time.monotonic() - begin < 10
+
+
+def test_routes_are_among_the_models(two):
+    weir, a, b = two(model.OpenAIChat)
+    got = weir.get("/v1/models", headers=KEY_HEADER)
+    assert "r" in [m["id"] for m in got.json()["data"]]
