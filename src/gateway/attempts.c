@@ -400,13 +400,23 @@ static void take_step(struct attempts *a)
     a->is_told = a->goes_on = false;
 }
 
+/* Where there is nothing to choose from, limits are the provider's to tell: it may have more to
+ * give than it said. */
+static enum health_lenience lenience(const struct attempts *a)
+{
+    if (a->plan->step_count == 1 && a->ex->ts->upstreams[step_of(a, 0)->provider].key_count == 1 &&
+        a->ex->policy->when_limited == LIMITED_NEXT)
+        return HEALTH_ONLY_ONE;
+    return a->is_last_resort ? HEALTH_LAST_RESORT : HEALTH_STRICT;
+}
+
 YIELDS static int begin_try(struct attempts *a)
 {
     for (;;) {
         struct health_ask ask;
         int64_t until_ns = CLOCK_NEVER;
         make_ask(a, a->at, &ask);
-        ask.is_last_resort = a->is_last_resort;
+        ask.lenience = lenience(a);
         bool is_behind = !a->ticket.is_in && limit_queue_is_busy(ask.provider, ask.model);
         enum health_verdict verdict =
             is_behind ? HEALTH_LIMITED
@@ -475,7 +485,7 @@ static struct attempts *make(struct exchange *ex)
     return a->states != NULL ? a : NULL;
 }
 
-YIELDS static void run(struct attempts *a)
+YIELDS static void try_until_answered(struct attempts *a)
 {
     struct exchange *ex = a->ex;
     while (begin_try(a) == 0) {
@@ -521,7 +531,7 @@ YIELDS void attempts_run(struct exchange *ex)
     if (step_of(a, a->at)->is_out)
         refuse_resting(a);
     else
-        run(a);
+        try_until_answered(a);
     limit_queue_leave(&a->ticket);
     if (a->owes_retry)
         health_retry_end(a->route, false, clock_mono_ns());

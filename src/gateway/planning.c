@@ -50,9 +50,9 @@ static void look(void *ctx, unsigned provider, struct str model, struct plan_hea
     planning_ask(ex, provider, model, &ask);
     health_look(&ask, clock_mono_ns(), &view);
     out->is_open = view.verdict == HEALTH_OPEN || view.verdict == HEALTH_PROBING ||
-                   view.verdict == HEALTH_PROBE || view.verdict == HEALTH_BENCHED;
+                   view.verdict == HEALTH_PROBE;
     out->is_probe_due = view.verdict == HEALTH_PROBE;
-    out->is_limited = view.verdict == HEALTH_LIMITED;
+    out->is_limited = view.verdict == HEALTH_LIMITED || view.verdict == HEALTH_BENCHED;
     out->in_flight = view.in_flight;
     if (out->is_open)
         out->open_until_ns = view.until_ns;

@@ -29,28 +29,29 @@ void health_times_of(const struct latency *latency, struct health_times *times, 
 
 /* --- may it go? --- */
 
-static enum health_verdict judge_bench(const struct health_entry *entry, bool is_last_resort,
-                                       int64_t now_ns, int64_t *until_ns)
+static enum health_verdict judge_bench(const struct health_entry *entry,
+                                       enum health_lenience lenience, int64_t now_ns,
+                                       int64_t *until_ns)
 {
-    if (!limits_is_benched(&entry->limits, now_ns, until_ns) ||
-        (is_last_resort && entry->limits.bench_why == BENCH_GUESSED))
+    if (!limits_is_benched(&entry->limits, now_ns, until_ns) || lenience == HEALTH_ONLY_ONE ||
+        (lenience == HEALTH_LAST_RESORT && entry->limits.bench_why == BENCH_GUESSED))
         return HEALTH_GO;
     return entry->bench_for == OUTCOME_DENIED ? HEALTH_BENCHED : HEALTH_LIMITED;
 }
 
 enum health_verdict health_judge(const struct health_entry *entry,
                                  const struct health_provider *provider, unsigned key,
-                                 int64_t tokens, bool is_last_resort, int64_t now_ns,
+                                 int64_t tokens, enum health_lenience lenience, int64_t now_ns,
                                  int64_t *until_ns)
 {
     *until_ns = 0;
-    if (provider != NULL && !is_last_resort && provider->benches[key].until_ns > now_ns) {
+    if (provider != NULL && lenience == HEALTH_STRICT && provider->benches[key].until_ns > now_ns) {
         *until_ns = provider->benches[key].until_ns;
         return HEALTH_BENCHED;
     }
     if (entry == NULL)
         return HEALTH_GO;
-    enum health_verdict verdict = judge_bench(entry, is_last_resort, now_ns, until_ns);
+    enum health_verdict verdict = judge_bench(entry, lenience, now_ns, until_ns);
     if (verdict != HEALTH_GO)
         return verdict;
     switch (breaker_look(&entry->breaker, now_ns)) {
@@ -66,7 +67,7 @@ enum health_verdict health_judge(const struct health_entry *entry,
     case BREAKER_GO:
         break;
     }
-    if (!is_last_resort && limits_is_near(&entry->limits, tokens, now_ns, until_ns))
+    if (lenience == HEALTH_STRICT && limits_is_near(&entry->limits, tokens, now_ns, until_ns))
         return HEALTH_LIMITED;
     *until_ns = 0;
     return verdict;
@@ -101,9 +102,8 @@ static void choose_among(const struct health_ask *ask, const struct health_targe
         int64_t until_ns;
         if (ask->excluded >> key & 1)
             continue;
-        enum health_verdict verdict =
-            health_judge(health_entry_of(target, key), provider, key, ask->tokens,
-                         ask->is_last_resort, now_ns, &until_ns);
+        enum health_verdict verdict = health_judge(health_entry_of(target, key), provider, key,
+                                                   ask->tokens, ask->lenience, now_ns, &until_ns);
         if (health_may_go(verdict)) {
             choice->usable |= UINT64_C(1) << key;
             choice->total_weight += weight_of(ask, key);
@@ -335,6 +335,7 @@ static void view_target(struct health_target *target, const struct choice *choic
         if (entry == NULL || (choice->usable != 0 && !is_usable))
             continue;
         view->state = MIN(view->state, breaker_shown(&entry->breaker, now_ns));
+        view->last_used_ns = MAX(view->last_used_ns, entry->last_used_ns);
     }
     if (view->state == BREAKER_STATE_COUNT)
         view->state = BREAKER_CLOSED;

@@ -44,6 +44,15 @@ static inline bool health_may_go(enum health_verdict verdict)
     return verdict <= HEALTH_PROBE;
 }
 
+/* How much of what is known of limits keeps an attempt from being made. An open breaker always
+ * does. */
+enum health_lenience {
+    HEALTH_STRICT,      /* all of it: there are others to go to */
+    HEALTH_LAST_RESORT, /* no guesses (a refusal without a time, a limit that is near): there is
+                           nothing else; but what the provider said until when */
+    HEALTH_ONLY_ONE,    /* nothing: the only key of the only target, its provider may say itself */
+};
+
 /* Who asks, and for what. */
 struct health_ask {
     struct str provider, model;
@@ -51,10 +60,7 @@ struct health_ask {
     const uint32_t *weights; /* of the keys; NULL = all alike */
     uint64_t excluded;       /* keys that this request has tried: bit 0 is key 0 */
     int64_t tokens;          /* that it may take, estimated; 0 = not known */
-    /* There is nothing else to go to: also keys that are passed over on a guess (a refusal without
-     * a time, a limit that is near). Not where the provider said until when, and not through an
-     * open breaker. */
-    bool is_last_resort;
+    enum health_lenience lenience;
 };
 
 /* An attempt under way. Zeroed: none. */
@@ -104,6 +110,7 @@ struct health_view {
     int64_t until_ns;            /* as of health_begin; 0 where it may go */
     uint32_t in_flight;
     unsigned usable_keys;
+    int64_t last_used_ns; /* when an attempt last began with one of these; 0 = never */
     /* Times of good answers in the last minute or two; -1 = none. */
     int64_t ttft_p50_ns, ttft_p95_ns;
     int64_t duration_p50_ns, duration_p95_ns;

@@ -98,7 +98,7 @@ struct health_provider *health_provider_find(struct str name);
 /* May one key be used now? `entry` and `provider` may be NULL: nothing is known of them. */
 enum health_verdict health_judge(const struct health_entry *entry,
                                  const struct health_provider *provider, unsigned key,
-                                 int64_t tokens, bool is_last_resort, int64_t now_ns,
+                                 int64_t tokens, enum health_lenience lenience, int64_t now_ns,
                                  int64_t *until_ns);
 /* The percentiles of a histogram, counted anew a few times a second. */
 void health_times_of(const struct latency *latency, struct health_times *times, int64_t now_ns);

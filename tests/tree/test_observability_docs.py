@@ -5,7 +5,8 @@ import re
 import unittest
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-PAGE = (ROOT / "docs/observability.md").read_text(encoding="utf-8")
+# The table of /v1/weir/health, below, has fields of its own.
+PAGE = (ROOT / "docs/observability.md").read_text(encoding="utf-8").partition("\n## Health")[0]
 
 
 def first_cells():

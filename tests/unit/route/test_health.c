@@ -97,8 +97,12 @@ static void a_throttled_key_waits_as_long_as_it_was_told(void **state)
     assert_int_equal(verdict_of(&ask, &until), HEALTH_LIMITED);
     assert_int_equal(until, now + 7 * NS_PER_SEC);
     /* Nor by those who have nowhere else to go. */
-    ask.is_last_resort = true;
+    ask.lenience = HEALTH_LAST_RESORT;
     assert_int_equal(verdict_of(&ask, NULL), HEALTH_LIMITED);
+    /* Only where there is nothing to choose from at all. */
+    ask.lenience = HEALTH_ONLY_ONE;
+    assert_int_equal(verdict_of(&ask, NULL), HEALTH_GO);
+    ask.lenience = HEALTH_LAST_RESORT;
     now = until;
     assert_int_equal(attempt(&ask, OUTCOME_OK, -1), first);
     /* Another model has another limit. */
@@ -123,9 +127,9 @@ static void a_throttled_key_that_was_told_nothing_waits_longer_each_time(void **
     assert_int_equal(verdict_of(&ask, &until), HEALTH_LIMITED);
     assert_int_equal(until - now, outcome_rules[OUTCOME_THROTTLED].bench_ns);
     /* It is a guess: who has nowhere else to go may try. */
-    ask.is_last_resort = true;
+    ask.lenience = HEALTH_LAST_RESORT;
     assert_int_equal(attempt(&ask, OUTCOME_OK, -1), 0);
-    ask.is_last_resort = false;
+    ask.lenience = HEALTH_STRICT;
     assert_int_equal(verdict_of(&ask, NULL), HEALTH_GO);
 }
 
@@ -156,7 +160,7 @@ static void a_refused_key_is_refused_for_all_models(void **state)
     assert_true(attempt_key("m", 1, OUTCOME_CREDENTIAL, -1));
     assert_int_equal(verdict_of(&other, NULL), HEALTH_BENCHED);
     /* Its own words are worth more to the client than ours: the last resort asks it. */
-    m.is_last_resort = true;
+    m.lenience = HEALTH_LAST_RESORT;
     assert_int_equal(verdict_of(&m, NULL), HEALTH_GO);
     now += outcome_rules[OUTCOME_CREDENTIAL].bench_ns;
     assert_int_equal(verdict_of(&other, NULL), HEALTH_GO);
@@ -246,7 +250,7 @@ static void a_key_near_its_limit_is_passed_over_before_it_fails(void **state)
     assert_int_equal(attempt(&ask, OUTCOME_OK, -1), near);
     ask.tokens = 1000;
     assert_int_equal(verdict_of(&ask, NULL), HEALTH_LIMITED);
-    ask.is_last_resort = true;
+    ask.lenience = HEALTH_LAST_RESORT;
     assert_int_equal(verdict_of(&ask, NULL), HEALTH_GO);
 }
 
