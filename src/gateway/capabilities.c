@@ -38,10 +38,16 @@ static void add_traits(struct buf *out, const struct llm_traits *traits)
         const char *name;
         enum tri value;
     } takes[] = {
-        {"images", traits->takes_images},     {"audio", traits->takes_audio},
-        {"video", traits->takes_video},       {"documents", traits->takes_documents},
-        {"tools", traits->takes_tools},       {"sampling", traits->takes_sampling},
-        {"prefill", traits->takes_prefill},   {"many_choices", traits->takes_many_choices},
+        {"images", traits->takes_images},
+        {"audio", traits->takes_audio},
+        {"video", traits->takes_video},
+        {"documents", traits->takes_documents},
+        {"tools", traits->takes_tools},
+        {"sampling", traits->takes_sampling},
+        {"forced_tools", traits->takes_forced_tools},
+        {"thinking_off", traits->takes_thinking_off},
+        {"prefill", traits->takes_prefill},
+        {"many_choices", traits->takes_many_choices},
         {"logprobs", traits->takes_logprobs},
     };
     add_member(out, "takes");
