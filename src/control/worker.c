@@ -2,6 +2,7 @@
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "gateway/probe_targets.h"
 #include "gateway/resume.h"
 #include "http/client.h"
 #include "observe/metrics.h"
@@ -42,6 +43,7 @@ static void turn_until_idle(struct worker *worker, int64_t max_ns)
 /* Gives everything back; false when tasks are left that hold some of it. */
 static bool worker_fini(struct worker *worker)
 {
+    probe_targets_stop();
     turn_until_idle(worker, LAST_TURNS_NS);
     http_server_cancel_all(); /* who waits for a client to hang up first, say */
     resume_cancel_all();

@@ -159,19 +159,38 @@ static bool copy_request(struct detached *d, const struct http_request *from, st
 
 /* --- its life --- */
 
-struct detached *detached_new(const struct exchange *ex, const struct detached_sink *sink)
+static struct detached *make(const struct http_request *like, const struct detached_sink *sink)
 {
     struct arena *arena = arena_new(ARENA_FIRST_BYTES);
     struct detached *d = arena == NULL ? NULL : ARENA_NEW(arena, struct detached);
-    if (d == NULL || !copy_request(d, ex->http, arena)) {
+    if (d == NULL || !copy_request(d, like, arena)) {
         arena_free(arena);
         err_set(ERR_NOMEM, FAULT_GATEWAY, "no memory for a request");
         return NULL;
     }
     d->sink = sink;
+    return d;
+}
+
+struct detached *detached_new(const struct exchange *ex, const struct detached_sink *sink)
+{
+    struct detached *d = make(ex->http, sink);
+    if (d == NULL)
+        return NULL;
     d->thread = ex->thread;
     d->key = ex->key;
     d->ts = thread_snapshot_share(ex->ts);
+    return d;
+}
+
+struct detached *detached_make(struct gateway_thread *gateway, const struct http_request *like,
+                               const struct detached_sink *sink)
+{
+    struct detached *d = make(like, sink);
+    if (d == NULL)
+        return NULL;
+    d->thread = gateway;
+    d->ts = thread_snapshot_hold(gateway);
     return d;
 }
 

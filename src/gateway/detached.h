@@ -54,6 +54,9 @@ struct detached {
 /* A copy of the exchange's request, with no body yet. Not started: detached_start or
  * detached_drop follows. */
 struct detached *detached_new(const struct exchange *ex, const struct detached_sink *sink);
+/* The same of a request that nobody has sent; `like` is copied. The thread's current config. */
+struct detached *detached_make(struct gateway_thread *gateway, const struct http_request *like,
+                               const struct detached_sink *sink);
 /* From now on the sink hears of it. `name` as for task_spawn. */
 int detached_start(struct detached *d, enum run_class run_class, const char *name);
 /* Gives back what was not started. */

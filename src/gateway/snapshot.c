@@ -1,6 +1,7 @@
 #include "gateway/snapshot.h"
 
 #include "base/mem.h"
+#include "gateway/probe_targets.h"
 #include "gateway/refusal.h"
 #include "gateway/response_store.h"
 
@@ -205,6 +206,7 @@ struct gateway_thread *gateway_thread_new(struct snapshot *first)
         return NULL;
     }
     follow(thread);
+    probe_targets_follow(thread);
     return thread;
 }
 
@@ -219,6 +221,7 @@ void gateway_thread_swap(struct gateway_thread *thread, struct snapshot *next)
     thread->current = ts;
     follow(thread);
     http_pool_purge(next->generation);
+    probe_targets_follow(thread);
 }
 
 void gateway_thread_free(struct gateway_thread *thread)

@@ -76,6 +76,7 @@ static const struct field fields[] = {
     FIELD("unpriced", FIELD_FLAG, is_unpriced),
     FIELD("pair", FIELD_TEXT, pair),
     FIELD("mirror", FIELD_FLAG, is_mirror),
+    FIELD("probe", FIELD_FLAG, is_probe),
     FIELD("hedged", FIELD_FLAG, is_hedged),
     FIELD("hedge_winner", FIELD_UNSIGNED, hedge_winner),
     FIELD("config_generation", FIELD_COUNT, generation),

@@ -54,6 +54,7 @@ struct request_record {
     /* Requests that were sent more than once at the same time. */
     struct str pair;       /* the request id of the client's one, in all their lines; or empty */
     bool is_mirror;        /* a copy that no client sees */
+    bool is_probe;         /* asked by the gateway itself, to see how a target is */
     bool is_hedged;        /* a second attempt was begun while the first was under way */
     unsigned hedge_winner; /* 1 or 2; 0 = none, or not hedged */
     bool is_extra;         /* no request of a client's: only its tokens and its cost are counted */
