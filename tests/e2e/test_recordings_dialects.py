@@ -133,6 +133,9 @@ def is_broken(recording):
     return bool({"truncated", "midstream_error", "sse_raw_json_tail"} & recording.features)
 
 
+AFTER_THE_END = b"event: data\ndata: [DONE]\n\n"
+
+
 @pytest.mark.parametrize("recording", EXCHANGES, ids=str)
 def test_recorded_exchange_of_the_dialect_comes_through(gateway, replay, rng, recording):
     row = APIS[recording.api][0]
@@ -156,7 +159,10 @@ def test_recorded_exchange_of_the_dialect_comes_through(gateway, replay, rng, re
         assert answer.body or answer.status >= 400
         return
     assert answer.status == 200
-    assert answer.body == recording.response_body
+    # What a proxy of the recording put behind the last event may come too late.
+    assert recording.response_body.removesuffix(AFTER_THE_END) == (
+        answer.body.removesuffix(AFTER_THE_END)
+    )
     assert answer.headers.get("x-accel-buffering") == "no"
 
 
