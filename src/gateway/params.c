@@ -17,8 +17,6 @@ static int read_path(struct str name, struct param_path *path)
             return err_set(ERR_INVALID, FAULT_GATEWAY, "'%.*s' has more than %d parts",
                            STR_ARG(name), JSON_PATH_MAX);
         has_more = str_cut(&name, '.', &path->keys[path->count]);
-        if (!has_more)
-            path->keys[path->count] = name;
     }
     return 0;
 }
