@@ -313,10 +313,10 @@ YIELDS static int refuse_no_target(struct attempts *a, enum health_verdict verdi
     int64_t wait_ns = until_ns - clock_mono_ns();
     bool is_limited = verdict == HEALTH_LIMITED;
     const char *why = is_limited ? "every key is at its limit" : "it failed too often of late";
-    if (until_ns != CLOCK_NEVER && wait_ns > 0)
+    if (until_ns != CLOCK_NEVER)
         exchange_answer_header(
             ex, STR("Retry-After"),
-            arena_u64(ex->head_arena, (uint64_t)(wait_ns + NS_PER_SEC - 1) / NS_PER_SEC));
+            arena_u64(ex->head_arena, (uint64_t)MAX((wait_ns + NS_PER_SEC - 1) / NS_PER_SEC, 1)));
     ex->record.provider = provider;
     ex->record.model = step->model;
     refuse(ex, is_limited ? REFUSE_LIMITED : REFUSE_NO_TARGET, STR_EMPTY,
@@ -386,14 +386,15 @@ YIELDS static int on_refusal(struct attempts *a, enum health_verdict verdict, in
         a->at = (unsigned)next;
         return 0;
     }
-    if (!a->is_last_resort) {
-        a->is_last_resort = true;
-        return 0;
-    }
     if (verdict == HEALTH_LIMITED && mode == LIMITED_NEXT) {
         int r = wait_for_key(a, until_ns);
         if (r == 0 || r == -ERR_CANCELED)
             return r < 0 ? end_wait(a, r) : 0;
+    }
+    bool is_told_off = verdict == HEALTH_LIMITED && mode != LIMITED_NEXT;
+    if (!a->is_last_resort && !is_told_off) {
+        a->is_last_resort = true;
+        return 0;
     }
     return refuse_no_target(a, verdict, until_ns);
 }

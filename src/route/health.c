@@ -33,7 +33,8 @@ static enum health_verdict judge_bench(const struct health_entry *entry,
                                        enum health_lenience lenience, int64_t now_ns,
                                        int64_t *until_ns)
 {
-    if (!limits_is_benched(&entry->limits, now_ns, until_ns) || lenience == HEALTH_ONLY_ONE ||
+    if (!limits_is_benched(&entry->limits, now_ns, until_ns) ||
+        (lenience == HEALTH_ONLY_ONE && *until_ns - now_ns <= HEALTH_SHORT_BENCH_NS) ||
         (lenience == HEALTH_LAST_RESORT && entry->limits.bench_why == BENCH_GUESSED))
         return HEALTH_GO;
     return entry->bench_for == OUTCOME_DENIED ? HEALTH_BENCHED : HEALTH_LIMITED;
