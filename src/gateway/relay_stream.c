@@ -219,11 +219,16 @@ YIELDS static int take_bytes(struct relay *relay, struct str bytes, int64_t now_
     }
 }
 
-/* The dialect's error event. Where nothing was translated there is no encoder that knows where the
- * stream stands: a fresh one says the error alone. */
+/* The dialect's error event. Where nobody went on, it is said by who read what was delivered: the
+ * translation may have said it in words that were held back. Where nothing was translated there is
+ * no encoder that knows where the stream stands: a fresh one says the error alone. */
 static void write_error_event(struct relay *relay, const struct llm_error *error)
 {
     struct exchange *ex = relay->ex;
+    if (relay->continuation != NULL && continuation_is_waiting(relay->continuation)) {
+        continuation_fail(relay->continuation, error, &relay->writer.frames);
+        return;
+    }
     if (relay->way == RELAY_TRANSLATED && ex->translation != NULL) {
         translation_fail(ex->translation, error, &relay->writer.frames);
         return;
