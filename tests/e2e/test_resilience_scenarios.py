@@ -390,7 +390,9 @@ def test_the_queue_is_first_come_first_served_and_bounded(behind):
     for one in threads:
         one.join(40)
     assert {n: got.status for n, got in answers.items()} == dict.fromkeys(range(1, 5), 200)
-    assert arrived == ["0", "1", "2", "3", "4"]
+    # Two that are let go one after the other may meet on their way to the provider.
+    assert sorted(arrived) == ["0", "1", "2", "3", "4"]
+    assert all(abs(int(n) - place) <= 1 for place, n in enumerate(arrived)), arrived
 
 
 # --- parameters of a target ---
