@@ -6,7 +6,8 @@
 static const struct str dialect_paths[DIALECT_COUNT][OPERATION_COUNT] = {
     [DIALECT_OPENAI_CHAT] = {[OPERATION_CHAT] = STR_INIT("/chat/completions"),
                              [OPERATION_COMPLETIONS] = STR_INIT("/completions"),
-                             [OPERATION_MODELS] = STR_INIT("/models")},
+                             [OPERATION_MODELS] = STR_INIT("/models"),
+                             [OPERATION_REALTIME] = STR_INIT("/realtime?model={model}")},
     [DIALECT_OPENAI_RESPONSES] = {[OPERATION_CHAT] = STR_INIT("/responses"),
                                   [OPERATION_MODELS] = STR_INIT("/models"),
                                   [OPERATION_RESPONSES] = STR_INIT("/responses")},

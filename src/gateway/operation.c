@@ -6,6 +6,7 @@
 #include "gateway/inference.h"
 #include "gateway/models.h"
 #include "gateway/probes.h"
+#include "gateway/realtime.h"
 #include "gateway/responses.h"
 #include "gateway/resume.h"
 
@@ -40,6 +41,12 @@
             FRAMING_SSE                                                                            \
     }
 
+#define REALTIME(path_)                                                               \
+    {                                                                                 \
+        "realtime", DIALECT_OPENAI_CHAT, METHOD_GET, path_, true, OPERATION_REALTIME, \
+            realtime_run, STREAM_NEVER, FRAMING_SSE                                   \
+    }
+
 #define VERTEX "/projects/{any}/locations/{any}/publishers/{publisher}/models/{model}"
 
 /* The first row that fits counts. */
@@ -52,6 +59,7 @@ static const struct operation operations[] = {
     RESPONSE(METHOD_POST, "/v1/responses/{model}/cancel"),
     RESPONSE(METHOD_GET, "/v1/responses/{model}"),
     RESPONSE(METHOD_DELETE, "/v1/responses/{model}"),
+    REALTIME("/v1/realtime"),
     CHAT(DIALECT_ANTHROPIC, "/v1/messages", STREAM_BY_BODY, FRAMING_SSE),
     COUNT(DIALECT_ANTHROPIC, "/v1/messages/count_tokens"),
     CHAT(DIALECT_COHERE, "/v2/chat", STREAM_BY_BODY, FRAMING_SSE),
@@ -88,6 +96,7 @@ static const struct operation operations[] = {
     {"completions", DIALECT_OPENAI_CHAT, METHOD_POST, "/deployments/{model}/completions", true,
      OPERATION_COMPLETIONS, inference_run, STREAM_BY_BODY, FRAMING_SSE},
     CHAT(DIALECT_OPENAI_RESPONSES, "/responses", STREAM_BY_BODY, FRAMING_SSE),
+    REALTIME("/realtime"),
 
     {"streams", DIALECT_OPENAI_CHAT, METHOD_GET, "/v1/streams/{model}", true, OPERATION_COUNT,
      streams_get, STREAM_NEVER, FRAMING_SSE},
