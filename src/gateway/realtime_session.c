@@ -269,7 +269,7 @@ YIELDS static void leave(struct flow *f)
     f->is_done = true;
     if (f->has_closed && !s->is_ending)
         s->close_by_ns = clock_add_ns(loop_now_ns(), CLOSE_PATIENCE_MS * NS_PER_MS);
-    if (f->other->task != NULL && f->other->is_done)
+    if (f->other->is_done && !f->other->is_gone)
         task_wake(f->other->task);
     while (!f->other->is_done && !s->is_ending) {
         int r = task_park(s->close_by_ns);
