@@ -7,6 +7,7 @@
 #include "gateway/operation.h"
 #include "gateway/query.h"
 #include "gateway/realtime_session.h"
+#include "stream/realtime.h"
 
 /* --- the client's request --- */
 
@@ -178,6 +179,41 @@ static bool add_answer_headers(struct exchange *ex)
                            rt->agreed.extensions) == 0;
 }
 
+/* What is noticed of a session while it lasts. */
+struct watching {
+    struct realtime_observer observer;
+    struct metrics_session *metrics;
+};
+
+static void on_timing(void *ctx, enum realtime_timing timing, int64_t ns)
+{
+    struct watching *w = ctx;
+    if (timing == REALTIME_BARGE_IN)
+        metrics_session_barge_in(w->metrics, ns);
+    else
+        metrics_session_first(w->metrics, ns);
+}
+
+static void observe(void *ctx, bool is_from_client, const struct ws_piece *piece)
+{
+    struct watching *w = ctx;
+    realtime_observe(&w->observer, is_from_client, piece, clock_mono_ns());
+}
+
+static void note_observed(struct exchange *ex, const struct realtime_observer *o)
+{
+    ex->record.usage = o->usage;
+    ex->record.model_answered = arena_dup(ex->arena, str_n(o->model, o->model_len));
+    if (o->unread > 0)
+        metrics_count(METRIC_OBSERVER_ERRORS, o->unread);
+}
+
+static bool is_usual(unsigned close_code)
+{
+    return close_code == WS_CLOSE_NORMAL || close_code == WS_CLOSE_GOING_AWAY ||
+           close_code == WS_CLOSE_NONE;
+}
+
 static void note_result(struct exchange *ex, const struct session_result *result)
 {
     static const struct str outcomes[SESSION_END_COUNT] = {
@@ -196,8 +232,10 @@ static void note_result(struct exchange *ex, const struct session_result *result
     rec->events = result->messages_down;
     if (result->end != SESSION_CLOSED)
         rec->error = str_c(session_end_name(result->end));
-    rec->error_message = arena_printf(ex->arena, "close codes: client %u, upstream %u",
-                                      result->client_code, result->upstream_code);
+    if (result->end != SESSION_CLOSED || !is_usual(result->client_code) ||
+        !is_usual(result->upstream_code))
+        rec->error_message = arena_printf(ex->arena, "close codes: client %u, upstream %u",
+                                          result->client_code, result->upstream_code);
     /* The target has failed in the middle: its health is to know. */
     if (result->end == SESSION_UPSTREAM_LOST || result->end == SESSION_UPSTREAM_BROKEN)
         attempts_failure(ex, -ERR_RESET);
@@ -208,6 +246,7 @@ YIELDS static void run_session(struct exchange *ex)
     const struct realtime_settings *limits = &ex->settings->realtime;
     struct channel client, upstream;
     struct session_result result;
+    struct watching watching;
     http_call_upgrade(&ex->call, &upstream);
     if (http_response_upgrade(ex->http, &ex->answer, &client) < 0) {
         ex->record.outcome = STR("client_gone");
@@ -223,8 +262,14 @@ YIELDS static void run_session(struct exchange *ex)
         .stall_ns = ex->settings->timeouts.client_stall,
         .message_max = limits->message_bytes,
         .has_deflate = ex->realtime->agreed.has_deflate,
+        .observe = observe,
+        .observe_ctx = &watching,
     };
+    watching.metrics = metrics_session(ex->record.operation, ex->record.provider, ex->record.model);
+    realtime_observer_init(&watching.observer, on_timing, &watching);
     session_run(&client, &upstream, &settings, &result);
+    note_observed(ex, &watching.observer);
+    realtime_observer_fini(&watching.observer);
     ex->http->is_complete = client.is_finished;
     ex->http->body_bytes_in = client.bytes_in;
     ex->http->body_bytes_out = client.bytes_out;

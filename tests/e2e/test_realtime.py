@@ -92,6 +92,51 @@ def test_a_pings_answer_is_the_providers(realtime):
         assert s.ping(b"sign of life").wait(PATIENCE_S)
 
 
+def event(type_, **more):
+    return json.dumps({"type": type_, **more})
+
+
+def test_tokens_and_times_are_noticed(realtime):
+    """An answer that is interrupted, and one that is not; nothing of them is changed."""
+    usage = {
+        "total_tokens": 150,
+        "input_tokens": 100,
+        "output_tokens": 50,
+        "input_token_details": {"text_tokens": 40, "audio_tokens": 60, "cached_tokens": 20},
+        "output_token_details": {"text_tokens": 10, "audio_tokens": 40},
+    }
+
+    def handler(socket):
+        socket.send(event("session.created", session={"model": "gpt-realtime-2025"}))
+        for _ in range(2):
+            assert json.loads(socket.recv())["type"] == "response.create"
+            socket.send(event("response.created"))
+            socket.send(event("response.output_audio.delta", delta="AAAA"))
+            assert json.loads(socket.recv())["type"] == "response.cancel"
+            socket.send(event("response.output_audio.delta", delta="AAAA"))
+            socket.send(event("response.done", response={"usage": usage}))
+        socket.recv()
+
+    weir, _ = realtime(handler)
+    with session(weir, compression=None) as s:
+        assert json.loads(s.recv(PATIENCE_S))["type"] == "session.created"
+        for _ in range(2):
+            s.send(event("response.create"))
+            assert s.recv(PATIENCE_S) == event("response.created")
+            s.recv(PATIENCE_S)
+            s.send(event("response.cancel"))
+            s.recv(PATIENCE_S)
+            assert json.loads(s.recv(PATIENCE_S))["response"]["usage"] == usage
+    entry = weir.log_entries(1, operation="realtime")[0]
+    assert entry["response_model"] == "gpt-realtime-2025"
+    assert (entry["input_tokens"], entry["output_tokens"]) == (200, 100)
+    assert (entry["audio_input_tokens"], entry["audio_output_tokens"]) == (120, 80)
+    target = {"provider": "up", "model": "m"}
+    assert weir.metric("weir_realtime_barge_in_seconds_count", **target) == 2
+    first = {"gen_ai_operation_name": "realtime", "gen_ai_request_model": "m"}
+    assert weir.metric("gen_ai_server_time_to_first_token_seconds_count", **first) == 2
+
+
 # --- the handshake ---
 
 
