@@ -365,5 +365,9 @@ static const struct config_key realtime_keys[] = {
     {"message", CONFIG_SIZE, FIELD(struct settings, realtime.message_bytes), .min = KIB, .max = GIB,
      .fallback = "16MiB", .help = "largest message, either way",
      .detail = "A larger one ends the session with the close code 1009."},
+    {"sessions_per_key", CONFIG_INTEGER, FIELD(struct settings, realtime.sessions_per_key),
+     .min = 0, .max = 1000000, .fallback = "0",
+     .help = "most sessions that a key may have at once; 0 = no bound",
+     .detail = "One more is answered with 429. Without keys it is the bound of all together."},
 };
 const struct config_section config_realtime = SECTION(realtime_keys);

@@ -6,6 +6,7 @@
 #include "gateway/fallbacks.h"
 #include "gateway/operation.h"
 #include "gateway/query.h"
+#include "gateway/realtime_count.h"
 #include "gateway/realtime_session.h"
 #include "stream/realtime.h"
 
@@ -107,6 +108,20 @@ YIELDS static int read_query(struct exchange *ex)
     return 0;
 }
 
+YIELDS static int count_in(struct exchange *ex)
+{
+    unsigned most = ex->settings->realtime.sessions_per_key;
+    int r = realtime_count_enter(ex->record.key_name, most);
+    if (r == -ERR_NOMEM)
+        return refuse_no_memory(ex);
+    if (r < 0)
+        refuse(ex, REFUSE_SESSIONS, STR_EMPTY,
+               "There are %u sessions of this key already, which is the limit "
+               "(realtime.sessions_per_key).",
+               most);
+    return r;
+}
+
 YIELDS void realtime_run(struct exchange *ex)
 {
     ex->client = dialect_of(ex->operation->dialect);
@@ -116,8 +131,10 @@ YIELDS void realtime_run(struct exchange *ex)
         return;
     }
     if (read_offer(ex) == 0 && read_query(ex) == 0 && fallbacks_take(ex) == 0 &&
-        exchange_plan(ex) == 0)
+        exchange_plan(ex) == 0 && count_in(ex) == 0) {
         attempts_run(ex);
+        realtime_count_leave(ex->record.key_name);
+    }
 }
 
 /* --- an attempt --- */

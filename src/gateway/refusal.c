@@ -28,6 +28,7 @@ static const struct refusal_row rows[REFUSAL_COUNT] = {
                                 "client_error"},
     [REFUSE_HEADER] = {400, "invalid_request_error", "invalid_header", "client_error"},
     [REFUSE_UPGRADE] = {426, "invalid_request_error", "upgrade_required", "client_error"},
+    [REFUSE_SESSIONS] = {429, "rate_limit_error", "too_many_sessions", "client_error"},
     [REFUSE_HANDSHAKE] = {400, "invalid_request_error", "invalid_handshake", "client_error"},
     [REFUSE_OPERATION] = {400, "invalid_request_error", "operation_not_offered", "client_error"},
     [REFUSE_DIALECT] = {400, "invalid_request_error", "dialect_not_supported", "client_error"},

@@ -58,10 +58,11 @@ struct journal_settings {
 
 /* Sessions of realtime models (WebSocket). */
 struct realtime_settings {
-    int64_t ping_ns;        /* how often a silent peer is asked for a sign of life; 0 = never */
-    int64_t idle_ns;        /* without a message either way; 0 = no bound */
-    int64_t session_ns;     /* of a whole session; 0 = no bound */
-    uint64_t message_bytes; /* of one message, either way */
+    int64_t ping_ns;           /* how often a silent peer is asked for a sign of life; 0 = never */
+    int64_t idle_ns;           /* without a message either way; 0 = no bound */
+    int64_t session_ns;        /* of a whole session; 0 = no bound */
+    uint64_t message_bytes;    /* of one message, either way */
+    uint32_t sessions_per_key; /* at once; 0 = no bound */
 };
 
 struct settings {

@@ -204,6 +204,23 @@ def test_an_ordinary_request_is_told_what_this_is(realtime):
     assert got.headers.get("sec-websocket-version") == "13"
 
 
+def test_a_key_has_so_many_sessions_at_once(realtime):
+    weir, _ = realtime(
+        keys=[virtual_key("me", KEY), virtual_key("you", KEY + "2")],
+        realtime={"sessions_per_key": 2},
+    )
+    with session(weir, key=KEY) as first, session(weir, key=KEY), session(weir, key=KEY + "2"):
+        with pytest.raises(InvalidStatus) as caught:
+            session(weir, key=KEY)
+        assert caught.value.response.status_code == 429
+        assert json.loads(caught.value.response.body)["error"]["code"] == "too_many_sessions"
+        first.close()
+        weir.log_entries(1, operation="realtime", status=101)
+        with session(weir, key=KEY) as another:
+            another.send("hi")
+            assert another.recv(PATIENCE_S) == "hi"
+
+
 # --- attempts ---
 
 
