@@ -156,6 +156,9 @@ static const struct config_key provider_path_keys[] = {
     {"realtime", CONFIG_STRING, FIELD(struct provider, paths[OPERATION_REALTIME]),
      .help = "path of realtime sessions (WebSocket) in OpenAI's events",
      .example = "\"/realtime?model={model}\""},
+    {"live", CONFIG_STRING, FIELD(struct provider, paths[OPERATION_LIVE]),
+     .help = "path of realtime sessions (WebSocket) in Gemini's messages",
+     .example = "/ws/google.ai.generativelanguage.v1beta.GenerativeService.BidiGenerateContent"},
 };
 static const struct config_section provider_paths = SECTION(provider_path_keys);
 

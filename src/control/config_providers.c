@@ -18,6 +18,8 @@ static const struct str dialect_paths[DIALECT_COUNT][OPERATION_COUNT] = {
                         [OPERATION_CHAT_STREAM] =
                             STR_INIT("/v1beta/models/{model}:streamGenerateContent?alt=sse"),
                         [OPERATION_MODELS] = STR_INIT("/v1beta/models"),
+                        [OPERATION_LIVE] = STR_INIT("/ws/google.ai.generativelanguage.v1beta."
+                                                    "GenerativeService.BidiGenerateContent"),
                         [OPERATION_COUNT_TOKENS] = STR_INIT("/v1beta/models/{model}:countTokens")},
     [DIALECT_BEDROCK] = {[OPERATION_CHAT] = STR_INIT("/model/{model}/converse"),
                          [OPERATION_CHAT_STREAM] = STR_INIT("/model/{model}/converse-stream")},

@@ -7,6 +7,7 @@
 #include "gateway/heartbeat.h"
 #include "gateway/limit_queue.h"
 #include "gateway/planning.h"
+#include "gateway/realtime.h"
 #include "observe/metrics.h"
 #include "route/classify.h"
 #include "route/health.h"
@@ -229,7 +230,8 @@ static bool fail(struct exchange *ex, enum outcome_class outcome, unsigned statu
     note_failed(a, rule);
     metrics_count(METRIC_ATTEMPTS_FAILED, 1);
     /* What has begun to leave is continued in another way, or not at all. */
-    bool has_sent_nothing = ex->http->status == 0 || ex->is_head_early;
+    bool is_waiting = ex->realtime != NULL && ex->realtime->is_open && !ex->realtime->is_joined;
+    bool has_sent_nothing = ex->http->status == 0 || ex->is_head_early || is_waiting;
     a->goes_on = has_sent_nothing && choose_next(a, rule);
     return a->goes_on;
 }
@@ -244,6 +246,11 @@ bool attempts_error(struct exchange *ex, const struct llm_error *error)
 bool attempts_failure(struct exchange *ex, int code)
 {
     return fail(ex, classify_failure(code), ex->record.upstream_status, -1);
+}
+
+bool attempts_goes_on(const struct exchange *ex)
+{
+    return ex->attempts != NULL && ex->attempts->goes_on;
 }
 
 bool attempts_unfit(struct exchange *ex)

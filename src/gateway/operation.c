@@ -47,6 +47,13 @@
             realtime_run, STREAM_NEVER, FRAMING_SSE                                   \
     }
 
+#define LIVE(version_)                                                                             \
+    {                                                                                              \
+        "live", DIALECT_GEMINI, METHOD_GET,                                                        \
+            "/ws/google.ai.generativelanguage." version_ ".GenerativeService.BidiGenerateContent", \
+            true, OPERATION_LIVE, realtime_live_run, STREAM_NEVER, FRAMING_SSE                     \
+    }
+
 #define VERTEX "/projects/{any}/locations/{any}/publishers/{publisher}/models/{model}"
 
 /* The first row that fits counts. */
@@ -74,6 +81,8 @@ static const struct operation operations[] = {
     CHAT(DIALECT_GEMINI, "/v1/models/{model}:streamGenerateContent", STREAM_GEMINI,
          FRAMING_JSON_ARRAY),
     COUNT(DIALECT_GEMINI, "/v1/models/{model}:countTokens"),
+    LIVE("v1beta"),
+    LIVE("v1alpha"),
     LIST(DIALECT_GEMINI, "/v1beta/models"),
     ITEM(DIALECT_GEMINI, "/v1beta/models/{model}"),
 

@@ -8,6 +8,7 @@
 #include "gateway/query.h"
 #include "gateway/realtime_count.h"
 #include "gateway/realtime_session.h"
+#include "gateway/relay_stream.h"
 #include "stream/realtime.h"
 
 /* --- the client's request --- */
@@ -77,10 +78,14 @@ YIELDS static int refuse_handshake(struct exchange *ex, int code, unsigned statu
     return code;
 }
 
-YIELDS static int read_offer(struct exchange *ex)
+YIELDS int realtime_begin(struct exchange *ex)
 {
-    struct realtime *rt = ex->realtime;
+    struct realtime *rt = ARENA_NEW(ex->arena, struct realtime);
     unsigned status;
+    ex->client = dialect_of(ex->operation->dialect);
+    ex->realtime = rt;
+    if (rt == NULL)
+        return refuse_no_memory(ex);
     int r = ws_offer_read(&rt->client, ex->arena, ex->http->method, &ex->http->headers, &status);
     if (r == 0 && ex->http->upgrade.len == 0)
         r = err_set(ERR_INVALID, FAULT_CLIENT, "The request cannot be upgraded.");
@@ -122,19 +127,18 @@ YIELDS static int count_in(struct exchange *ex)
     return r;
 }
 
-YIELDS void realtime_run(struct exchange *ex)
+YIELDS void realtime_try(struct exchange *ex)
 {
-    ex->client = dialect_of(ex->operation->dialect);
-    ex->realtime = ARENA_NEW(ex->arena, struct realtime);
-    if (ex->realtime == NULL) {
-        refuse_no_memory(ex);
-        return;
-    }
-    if (read_offer(ex) == 0 && read_query(ex) == 0 && fallbacks_take(ex) == 0 &&
-        exchange_plan(ex) == 0 && count_in(ex) == 0) {
+    if (fallbacks_take(ex) == 0 && exchange_plan(ex) == 0 && count_in(ex) == 0) {
         attempts_run(ex);
         realtime_count_leave(ex->record.key_name);
     }
+}
+
+YIELDS void realtime_run(struct exchange *ex)
+{
+    if (realtime_begin(ex) == 0 && read_query(ex) == 0)
+        realtime_try(ex);
 }
 
 /* --- an attempt --- */
@@ -142,16 +146,17 @@ YIELDS void realtime_run(struct exchange *ex)
 YIELDS int realtime_prepare(struct exchange *ex)
 {
     const struct provider *p = ex->upstream->provider;
-    struct str path = p->paths[OPERATION_REALTIME];
+    enum provider_operation operation = ex->operation->upstream;
+    struct str path = p->paths[operation];
     ex->provider = dialect_of(p->dialect);
-    ex->upstream_operation = OPERATION_REALTIME;
+    ex->upstream_operation = operation;
     if (path.len == 0 || p->is_simulated) {
         if (!attempts_unfit(ex))
             refuse(ex, REFUSE_OPERATION, STR("model"),
                    "The provider '%.*s' does not offer '%s'. Ask for another model, or set "
                    "providers.%.*s.paths.%s.",
                    STR_ARG(p->name), ex->operation->name, STR_ARG(p->name),
-                   provider_operation_names[OPERATION_REALTIME]);
+                   provider_operation_names[operation]);
         return -ERR_INVALID;
     }
     exchange_set_target(ex);
@@ -258,17 +263,44 @@ static void note_result(struct exchange *ex, const struct session_result *result
         attempts_failure(ex, -ERR_RESET);
 }
 
+/* Another target may be tried; else the client is told. */
+YIELDS static void fail_before(struct exchange *ex, int code)
+{
+    struct str why = arena_dup(ex->arena, str_c(err_slot()->message));
+    if (code == -ERR_NOMEM)
+        refuse_no_memory(ex);
+    else if (!attempts_failure(ex, code))
+        refuse(ex, REFUSE_UPSTREAM_BROKEN, STR_EMPTY, "No session with %.*s: %.*s.",
+               STR_ARG(ex->record.provider), STR_ARG(why));
+}
+
+/* The provider answered with something else, and the client is past HTTP. */
+YIELDS static void fail_with_answer(struct exchange *ex)
+{
+    unsigned status = ex->call.head.status;
+    relay_note_failed_answer(ex);
+    if (!attempts_goes_on(ex))
+        refuse(ex, REFUSE_UPSTREAM_ERROR, STR_EMPTY, "%.*s answered %u.",
+               STR_ARG(ex->record.provider), status);
+}
+
 YIELDS static void run_session(struct exchange *ex)
 {
     const struct realtime_settings *limits = &ex->settings->realtime;
-    struct channel client, upstream;
+    struct realtime *rt = ex->realtime;
     struct session_result result;
     struct watching watching;
-    http_call_upgrade(&ex->call, &upstream);
-    if (http_response_upgrade(ex->http, &ex->answer, &client) < 0) {
+    http_call_upgrade(&ex->call, &rt->provider);
+    if (!rt->is_open && http_response_upgrade(ex->http, &ex->answer, &rt->channel) < 0) {
         ex->record.outcome = STR("client_gone");
         return;
     }
+    if (rt->is_open && realtime_live_begin(ex) < 0) {
+        fail_before(ex, -ERR_RESET);
+        return;
+    }
+    rt->is_joined = true;
+    http_request_watch_hangup(ex->http, NULL);
     ex->is_stream = ex->record.is_stream = true;
     exchange_forget_head(ex);
     int64_t total_ns = limits->session_ns;
@@ -278,36 +310,35 @@ YIELDS static void run_session(struct exchange *ex)
         .deadline_ns = total_ns > 0 ? clock_add_ns(clock_mono_ns(), total_ns) : CLOCK_NEVER,
         .stall_ns = ex->settings->timeouts.client_stall,
         .message_max = limits->message_bytes,
-        .has_deflate = ex->realtime->agreed.has_deflate,
+        .has_deflate = rt->agreed.has_deflate,
         .observe = observe,
         .observe_ctx = &watching,
     };
     watching.metrics = metrics_session(ex->record.operation, ex->record.provider, ex->record.model);
     realtime_observer_init(&watching.observer, on_timing, &watching);
-    session_run(&client, &upstream, &settings, &result);
+    session_run(&rt->channel, &rt->provider, &settings, &result);
     note_observed(ex, &watching.observer);
     realtime_observer_fini(&watching.observer);
-    ex->http->is_complete = client.is_finished;
-    ex->http->body_bytes_in = client.bytes_in;
-    ex->http->body_bytes_out = client.bytes_out;
+    ex->http->is_complete = rt->channel.is_finished;
+    ex->http->body_bytes_in = rt->channel.bytes_in;
+    ex->http->body_bytes_out = rt->channel.bytes_out;
     note_result(ex, &result);
 }
 
 YIELDS void realtime_relay(struct exchange *ex)
 {
     struct realtime *rt = ex->realtime;
+    if (ex->call.head.status != 101 && rt->is_open) {
+        fail_with_answer(ex);
+        return;
+    }
     int r = ws_answer_read(&rt->agreed, ex->arena, &rt->upstream, &ex->call.head.headers);
-    if (r == 0 && !add_answer_headers(ex))
+    if (r == 0 && !rt->is_open && !add_answer_headers(ex))
         r = -ERR_NOMEM;
     if (r == 0) {
         attempts_first_token(ex, clock_mono_ns());
         run_session(ex);
         return;
     }
-    struct str why = arena_dup(ex->arena, str_c(err_slot()->message));
-    if (r == -ERR_NOMEM)
-        refuse_no_memory(ex);
-    else if (!attempts_failure(ex, r))
-        refuse(ex, REFUSE_UPSTREAM_BROKEN, STR_EMPTY, "No session with %.*s: %.*s.",
-               STR_ARG(ex->record.provider), STR_ARG(why));
+    fail_before(ex, r);
 }

@@ -319,7 +319,7 @@ YIELDS void exchange_relay(struct exchange *ex)
 {
     const struct h1_head *head = &ex->call.head;
     enum stream_framing framing;
-    if (ex->realtime != NULL && head->status < 400) {
+    if (ex->realtime != NULL && (head->status < 400 || ex->realtime->is_open)) {
         realtime_relay(ex);
         return;
     }

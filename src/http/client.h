@@ -118,7 +118,8 @@ YIELDS int http_call_read(struct http_call *call, struct http_pieces *pieces, in
 YIELDS int http_call_collect(struct http_call *call, uint64_t limit, struct buf *out);
 /*
  * After a head with 101: the connection becomes a byte stream in both directions, which lasts until
- * http_call_finish. That closes it in order if channel_finish was called, else abruptly.
+ * http_call_finish, as must *channel. That closes it in order if channel_finish was called, else
+ * abruptly.
  */
 void http_call_upgrade(struct http_call *call, struct channel *channel);
 /* Ends the call: the connection goes back to the pool when all was read and it may, else it is

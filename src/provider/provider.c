@@ -20,6 +20,7 @@ const char *const provider_operation_names[OPERATION_COUNT + 1] = {
     [OPERATION_RESPONSES] = "responses",
     [OPERATION_MESSAGES] = "messages",
     [OPERATION_REALTIME] = "realtime",
+    [OPERATION_LIVE] = "live",
 };
 
 const char *const provider_variant_names[VARIANT_BEDROCK + 2] = {

@@ -394,3 +394,120 @@ def test_sessions_leave_nothing_behind(realtime):
         wait_until(lambda: len(upstream.closed) == 20 * (round_ + 1), PATIENCE_S, "the ends")
         weir.log_entries(20 * (round_ + 1), operation="realtime")
     wait_until(lambda: weir.fds() <= before + 1, what="descriptors given back")
+
+
+# --- Gemini: the first message names the model ---
+
+LIVE = "/ws/google.ai.generativelanguage.v1beta.GenerativeService.BidiGenerateContent"
+
+
+@pytest.fixture
+def live(make_weir, make_provider):
+    def make(handlers=(None,), keys=(), **more):
+        upstreams = [make_provider(handler) for handler in handlers]
+        rows = {
+            f"g{i}": provider(
+                up.url, dialect="gemini", auth={"kind": "header", "name": "x-goog-api-key"}
+            )
+            for i, up in enumerate(upstreams)
+        }
+        settings = config(rows, **more)
+        settings["routing"]["retries"] = 2
+        settings["routes"] = {
+            "r": {"targets": [f"{name}/gemini-live" for name in rows], "strategy": "priority"}
+        }
+        if keys:
+            settings["keys"] = list(keys)
+        return make_weir(settings), upstreams
+
+    return make
+
+
+def setup(model, **more):
+    return json.dumps({"setup": {"model": model, **more}})
+
+
+@pytest.mark.parametrize("as_bytes", [False, True])
+def test_a_live_session_goes_where_its_setup_says(live, as_bytes):
+    weir, (upstream,) = live(keys=[virtual_key("me", KEY)])
+    first = setup("models/r", generationConfig={"responseModalities": ["AUDIO"]})
+    with session(weir, f"{LIVE}?key={KEY}") as s:
+        s.ping().wait(PATIENCE_S)
+        s.send(first.encode() if as_bytes else first)
+        got = s.recv(PATIENCE_S)
+        assert isinstance(got, bytes) == as_bytes
+        assert json.loads(got) == {
+            "setup": {
+                "model": "models/gemini-live",
+                "generationConfig": {"responseModalities": ["AUDIO"]},
+            }
+        }
+        s.send("more")
+        assert s.recv(PATIENCE_S) == "more"
+    request = upstream.requests[0]
+    assert request.path == LIVE
+    assert request.headers["x-goog-api-key"] == "sk-upstream-secret"
+    assert KEY not in str(request.headers) + "".join(weir.lines)
+    entry = weir.log_entries(1, operation="live")[0]
+    assert (entry["model"], entry["provider"], entry["outcome"]) == ("r", "g0", "ok")
+
+
+def test_messages_behind_the_setup_are_not_lost(live):
+    weir, _ = live()
+    with session(weir, LIVE) as s:
+        s.send(iter(['{"setup":{"mod', 'el":"models/r"}}']))
+        for i in range(50):
+            s.send(str(i))
+        assert json.loads(s.recv(PATIENCE_S)) == {"setup": {"model": "models/gemini-live"}}
+        assert [s.recv(PATIENCE_S) for _ in range(50)] == [str(i) for i in range(50)]
+
+
+def test_a_live_session_tries_another_target(live):
+    weir, (broken, good) = live(handlers=(None, None))
+    broken.refuse = (503, json.dumps({"error": {"message": "overloaded"}}))
+    with session(weir, LIVE) as s:
+        s.send(setup("models/r"))
+        s.recv(PATIENCE_S)
+    assert len(broken.requests) == len(good.requests) == 1
+    assert weir.log_entries(1, operation="live")[0]["provider"] == "g1"
+
+
+@pytest.mark.parametrize(
+    ("first", "code", "words"),
+    [
+        ("no JSON", 1008, "first message"),
+        ("{}", 1008, "first message"),
+        (setup("models/unknown-model"), 1008, "unknown-model"),
+        ("x" * (2 << 20), 1009, "limit"),
+    ],
+)
+def test_a_bad_setup_is_refused_by_a_close_frame(live, first, code, words):
+    weir, upstreams = live(handlers=(None, None))
+    with session(weir, LIVE, compression=None) as s, pytest.raises(ConnectionClosed) as caught:
+        s.send(first)
+        s.recv(PATIENCE_S)
+    assert caught.value.rcvd.code == code
+    assert words in caught.value.rcvd.reason
+    assert all(not up.requests for up in upstreams)
+    assert weir.log_entries(1, operation="live")[0]["outcome"] == "client_error"
+
+
+def test_targets_that_all_refuse_are_told_by_a_close_frame(live):
+    weir, (upstream,) = live()
+    upstream.refuse = (503, json.dumps({"error": {"message": "overloaded"}}))
+    with session(weir, LIVE) as s, pytest.raises(ConnectionClosed) as caught:
+        s.send(setup("models/r"))
+        s.recv(PATIENCE_S)
+    assert caught.value.rcvd.code == 1014
+    assert "g0 answered 503" in caught.value.rcvd.reason
+
+
+def test_a_client_that_leaves_before_its_setup_leaves_nothing(live):
+    weir, _ = live()
+    before = weir.fds()
+    for leave in (cut, lambda s: s.close()):
+        s = session(weir, LIVE)
+        leave(s)
+    entries = weir.log_entries(2, operation="live")
+    assert [e["outcome"] for e in entries] == ["client_gone"] * 2
+    wait_until(lambda: weir.fds() <= before + 1, what="descriptors given back")
