@@ -315,7 +315,10 @@ YIELDS static void run_session(struct exchange *ex)
         .observe_ctx = &watching,
     };
     watching.metrics = metrics_session(ex->record.operation, ex->record.provider, ex->record.model);
-    realtime_observer_init(&watching.observer, on_timing, &watching);
+    realtime_observer_init(&watching.observer,
+                           ex->operation->upstream == OPERATION_LIVE ? REALTIME_GEMINI
+                                                                     : REALTIME_OPENAI,
+                           on_timing, &watching);
     session_run(&rt->channel, &rt->provider, &settings, &result);
     note_observed(ex, &watching.observer);
     realtime_observer_fini(&watching.observer);

@@ -55,7 +55,7 @@ static void tokens_of_all_answers_are_added(void **state)
     (void)state;
     for (size_t i = 0; i < ARRAY_LEN(steps); i++) {
         struct realtime_observer o;
-        realtime_observer_init(&o, NULL, NULL);
+        realtime_observer_init(&o, REALTIME_OPENAI, NULL, NULL);
         say(&o, false,
             "{\"event_id\":\"e\",\"type\":\"session.created\",\"session\":"
             "{\"model\":\"gpt-realtime\"}}",
@@ -80,7 +80,7 @@ static void the_first_delta_is_timed_from_the_wish(void **state)
     struct timings t = {0};
     struct realtime_observer o;
     (void)state;
-    realtime_observer_init(&o, note, &t);
+    realtime_observer_init(&o, REALTIME_OPENAI, note, &t);
     say(&o, true, "{\"type\":\"response.create\"}", 100, 1000);
     say(&o, false, "{\"type\":\"response.created\"}", 100, 1200);
     say(&o, false, "{\"type\":\"response.output_audio.delta\",\"delta\":\"AAAA\"}", 100, 1500);
@@ -102,7 +102,7 @@ static void an_interruption_is_timed_to_the_last_delta(void **state)
     struct timings t = {0};
     struct realtime_observer o;
     (void)state;
-    realtime_observer_init(&o, note, &t);
+    realtime_observer_init(&o, REALTIME_OPENAI, note, &t);
     say(&o, true, "{\"type\":\"response.cancel\"}", 100, 10); /* nothing to interrupt */
     say(&o, false, "{\"type\":\"response.created\"}", 100, 100);
     say(&o, false, "{\"type\":\"response.audio.delta\"}", 100, 200);
@@ -125,7 +125,7 @@ static void clients_cannot_speak_for_the_provider(void **state)
 {
     struct realtime_observer o;
     (void)state;
-    realtime_observer_init(&o, NULL, NULL);
+    realtime_observer_init(&o, REALTIME_OPENAI, NULL, NULL);
     say(&o, true, DONE, 1000, 1);
     assert_int_equal(o.answers, 0);
     assert_int_equal(o.usage.input, -1);
@@ -138,7 +138,7 @@ static void what_cannot_be_read_is_passed_over(void **state)
     char part[4096];
     (void)state;
     memset(part, 'x', sizeof(part));
-    realtime_observer_init(&o, NULL, NULL);
+    realtime_observer_init(&o, REALTIME_OPENAI, NULL, NULL);
     struct ws_piece piece = {.opcode = WS_TEXT,
                              .message = WS_TEXT,
                              .is_first = true,
@@ -168,6 +168,45 @@ static void what_cannot_be_read_is_passed_over(void **state)
     realtime_observer_fini(&o);
 }
 
+#define TURN                                                                                  \
+    "{\"serverContent\":{\"turnComplete\":true},\"usageMetadata\":{\"promptTokenCount\":30,"  \
+    "\"responseTokenCount\":20,\"thoughtsTokenCount\":5,\"promptTokensDetails\":"             \
+    "[{\"modality\":\"TEXT\",\"tokenCount\":10},{\"modality\":\"AUDIO\",\"tokenCount\":20}]," \
+    "\"responseTokensDetails\":[{\"modality\":\"AUDIO\",\"tokenCount\":20}]}}"
+
+static void turns_of_gemini_are_read(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(steps); i++) {
+        struct timings t = {0};
+        struct realtime_observer o;
+        realtime_observer_init(&o, REALTIME_GEMINI, note, &t);
+        say(&o, true, "{\"clientContent\":{\"turns\":[],\"turnComplete\":true}}", steps[i], 100);
+        say(&o, false, "{\"usageMetadata\":{\"promptTokenCount\":7}}", steps[i], 150);
+        say(&o, false, "{\"serverContent\":{\"modelTurn\":{\"parts\":[]}}}", steps[i], 300);
+        say(&o, true, "{\"realtimeInput\":{\"activityStart\":{}}}", steps[i], 400);
+        say(&o, false, "{\"serverContent\":{\"modelTurn\":{\"parts\":[]}}}", steps[i], 450);
+        say(&o, false, "{\"serverContent\":{\"interrupted\":true}}", steps[i], 460);
+        say(&o, false, TURN, steps[i], 500);
+        say(&o, false, "{\"serverContent\":{\"modelTurn\":{},\"interrupted\":false}}", steps[i],
+            600);
+        say(&o, false, TURN, steps[i], 700);
+        assert_int_equal(o.answers, 2);
+        assert_int_equal(t.firsts, 2);
+        assert_int_equal(t.first[0], 200);
+        assert_int_equal(t.barge_ins, 1);
+        assert_int_equal(t.barge_in[0], 50);
+        /* The last word of each turn counts. */
+        assert_int_equal(o.usage.input, 60);
+        assert_int_equal(o.usage.output, 50);
+        assert_int_equal(o.usage.reasoning, 10);
+        assert_int_equal(o.usage.audio_input, 40);
+        assert_int_equal(o.usage.audio_output, 40);
+        assert_int_equal(o.unread, 0);
+        realtime_observer_fini(&o);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -176,6 +215,7 @@ int main(void)
         cmocka_unit_test(an_interruption_is_timed_to_the_last_delta),
         cmocka_unit_test(clients_cannot_speak_for_the_provider),
         cmocka_unit_test(what_cannot_be_read_is_passed_over),
+        cmocka_unit_test(turns_of_gemini_are_read),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
