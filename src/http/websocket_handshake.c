@@ -110,22 +110,32 @@ static bool are_tokens(struct str protocols)
     return true;
 }
 
-int ws_offer_read(struct ws_offer *offer, struct arena *arena, enum http_method method,
-                  const struct http_headers *headers, unsigned *status)
+/* What only HTTP/1.1 needs. */
+static int check_upgrade(enum http_method method, const struct http_headers *headers)
 {
-    *status = 400;
     if (method != METHOD_GET)
         return bad_request("its method is not GET");
     if (!ws_is_upgrade(headers))
         return bad_request("it has no 'Upgrade: websocket'");
     if (!http_headers_has_token(headers, STR("Connection"), STR("upgrade")))
         return bad_request("it has no 'Connection: Upgrade'");
+    return 0;
+}
+
+int ws_offer_read(struct ws_offer *offer, struct arena *arena, enum http_method method,
+                  const struct http_headers *headers, unsigned *status)
+{
+    bool is_http1 = method != METHOD_CONNECT;
+    *status = 400;
+    int r = is_http1 ? check_upgrade(method, headers) : 0;
+    if (r < 0)
+        return r;
     if (!str_eq(http_headers_get(headers, NAME_VERSION), STR("13"))) {
         *status = 426;
         return bad_request("the version that is spoken is 13 (Sec-WebSocket-Version)");
     }
-    offer->key = http_headers_get(headers, NAME_KEY);
-    if (http_headers_count(headers, NAME_KEY) != 1 || !is_key(offer->key))
+    offer->key = is_http1 ? http_headers_get(headers, NAME_KEY) : STR_EMPTY;
+    if (is_http1 && (http_headers_count(headers, NAME_KEY) != 1 || !is_key(offer->key)))
         return bad_request("Sec-WebSocket-Key is not 16 bytes in Base64");
     offer->protocols = joined(headers, arena, NAME_PROTOCOL);
     if (!are_tokens(offer->protocols))
@@ -168,6 +178,8 @@ static int add_agreed(struct http_headers *headers, struct arena *arena, struct 
 int ws_answer_write(struct http_headers *headers, struct arena *arena, struct str key,
                     struct str protocol, struct str extensions)
 {
+    if (key.len == 0)
+        return add_agreed(headers, arena, protocol, extensions);
     char *accept = arena_alloc(arena, WS_ACCEPT_LEN);
     if (accept == NULL)
         return no_memory();

@@ -19,7 +19,7 @@ enum {
 
 /* What a client asks for. */
 struct ws_offer {
-    struct str key;
+    struct str key;        /* empty over HTTP/2 */
     struct str protocols;  /* all it offers, separated by commas; empty = none */
     struct str extensions; /* its permessage-deflate offers, as they came; empty = none */
 };
@@ -28,8 +28,9 @@ struct ws_offer {
 bool ws_is_upgrade(const struct http_headers *headers);
 
 /*
- * Reads a client's request. -ERR_INVALID names what is wrong; *status is what it is answered with:
- * 426 for another version than 13 (with Sec-WebSocket-Version: 13), else 400.
+ * Reads a client's request; one of METHOD_CONNECT is an extended CONNECT of HTTP/2 (RFC 8441),
+ * which needs no Upgrade and has no key. -ERR_INVALID names what is wrong; *status is what it is
+ * answered with: 426 for another version than 13 (with Sec-WebSocket-Version: 13), else 400.
  */
 int ws_offer_read(struct ws_offer *offer, struct arena *arena, enum http_method method,
                   const struct http_headers *headers, unsigned *status);
@@ -43,8 +44,8 @@ void ws_accept(struct str key, char out[WS_ACCEPT_LEN]);
 /* A fresh Sec-WebSocket-Key. No NUL. */
 void ws_make_key(char out[WS_KEY_LEN]);
 
-/* Adds what a server's 101 answer says beside Upgrade and Connection: an agreed protocol and agreed
- * extensions where they are not empty. */
+/* Adds what a server's answer says beside Upgrade and Connection, without a key no accept: an
+ * agreed protocol and agreed extensions where they are not empty. */
 int ws_answer_write(struct http_headers *headers, struct arena *arena, struct str key,
                     struct str protocol, struct str extensions);
 /* The same for a client's request. `key` must live as long as the headers. */

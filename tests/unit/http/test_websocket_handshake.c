@@ -107,6 +107,20 @@ static void what_is_no_handshake_is_refused(void **state)
     assert_int_equal(status, 426);
 }
 
+static void an_extended_connect_has_no_key(void **state)
+{
+    struct ws_offer offer;
+    struct http_headers answer = {0};
+    unsigned status;
+    (void)state;
+    struct http_headers request = HEADERS(VERSION, {"sec-websocket-protocol", "a"});
+    assert_int_equal(ws_offer_read(&offer, arena, METHOD_CONNECT, &request, &status), 0);
+    assert_true(str_eq(offer.protocols, STR("a")));
+    assert_int_equal(ws_answer_write(&answer, arena, offer.key, STR("a"), STR_EMPTY), 0);
+    assert_int_equal(answer.count, 1);
+    assert_true(str_eq(answer.items[0].name, STR("Sec-WebSocket-Protocol")));
+}
+
 static void both_sides_understand_each_other(void **state)
 {
     char key[WS_KEY_LEN], other[WS_KEY_LEN];
@@ -166,6 +180,7 @@ int main(void)
         cmocka_unit_test(a_key_is_accepted_as_the_rfc_says),
         cmocka_unit_test(a_request_is_read),
         cmocka_unit_test(what_is_no_handshake_is_refused),
+        cmocka_unit_test(an_extended_connect_has_no_key),
         cmocka_unit_test(both_sides_understand_each_other),
         cmocka_unit_test(an_answer_that_was_not_offered_is_refused),
     };
