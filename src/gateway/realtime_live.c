@@ -124,7 +124,8 @@ YIELDS static int read_model(struct exchange *ex)
         struct json_value value = {found->kind, json_span_str(text, found->value)};
         r = json_unescape(ex->arena, json_string_raw(value), &ex->asked);
     }
-    ex->asked = plain_model(ex->asked);
+    /* The log is written when the message has gone. */
+    ex->asked = arena_dup(ex->arena, plain_model(ex->asked));
     ex->record.model_asked = ex->asked;
     if (r == 0 && ex->asked.len > 0)
         return 0;
