@@ -95,10 +95,9 @@ static void fill_request(struct h1_conn *conn, struct arena *arena, int64_t star
         .version_minor = head->version_minor,
         .start_ns = start_ns,
     };
-    conn->body_done = head->framing == H1_NO_BODY;
-    conn->continue_sent = conn->body_failed = conn->is_aborted = conn->has_more = false;
-    conn->encoded_used = 0;
-    conn->body_decoded = 0;
+    request_body_init(&conn->body, h1_request_read_raw, head->framing == H1_NO_BODY,
+                      conn->settings->limits.body_bytes);
+    conn->continue_sent = conn->body_failed = conn->is_aborted = false;
     conn->answer_headers = NULL;
     conn->head_waits = conn->closes = false;
 }
@@ -181,7 +180,7 @@ YIELDS static bool finish_request(struct h1_conn *conn)
         return true;
     /* A client that said it would send nothing more has nothing that could cross our end; but where
      * that end is the answer's, it must arrive (over TLS it is a record of its own). */
-    conn->lingers = r->is_complete && (conn->head.is_keep_alive || !conn->body_done ||
+    conn->lingers = r->is_complete && (conn->head.is_keep_alive || !conn->body.is_done ||
                                        conn->framing == ANSWER_UNTIL_CLOSE);
     return false;
 }
@@ -195,7 +194,7 @@ YIELDS static bool serve_request(struct h1_conn *conn, struct arena *arena)
     count(&conns.stats.requests);
     conn->handler(&conn->request, conn->ctx);
     bool goes_on = finish_request(conn);
-    h1_request_release(conn);
+    request_body_fini(&conn->body);
     return goes_on;
 }
 

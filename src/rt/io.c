@@ -176,6 +176,19 @@ YIELDS int io_wait_any(struct io *io, int64_t deadline_ns)
     return 0;
 }
 
+YIELDS int io_wait_news(struct io *io, bool wants_write, int64_t deadline_ns)
+{
+    unsigned wanted = IO_READABLE | (wants_write ? (unsigned)IO_WRITABLE : 0);
+    if ((io->flags & wanted) != 0)
+        return 0;
+    CHECK(io->reader == NULL && io->writer == NULL);
+    io->reader = task_self();
+    io->writer = wants_write ? io->reader : NULL;
+    int r = task_park(deadline_ns);
+    io->reader = io->writer = NULL;
+    return r;
+}
+
 /* The layer's calls as one argument for on_loop_stack. */
 struct layer_call {
     struct io *io;

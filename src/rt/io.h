@@ -96,6 +96,13 @@ YIELDS int io_wait_readable(struct io *io, int64_t deadline_ns);
 /* 0 when the socket may be read, or written: for who sends and must hear an early answer. */
 YIELDS int io_wait_any(struct io *io, int64_t deadline_ns);
 
+/*
+ * Parks once: 0 when the socket may be read (or written, when that is asked for), or when someone
+ * woke the task for a reason of his own, so the caller looks at everything anew. For a task that
+ * serves many others besides its socket.
+ */
+YIELDS int io_wait_news(struct io *io, bool wants_write, int64_t deadline_ns);
+
 /* Writes all of it, in one call where the socket takes it. `iov` is used up (changed). Parts that
  * lie in the loop's scratch buffer are copied before the task waits. */
 YIELDS int io_writev(struct io *io, struct iovec *iov, int count, int64_t deadline_ns);
