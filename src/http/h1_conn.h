@@ -35,6 +35,8 @@ struct h1_conn {
     /* Bytes read ahead: what lies behind `ahead_used` is not parsed yet. */
     struct buf ahead;
     size_t ahead_used;
+    struct h2_server *h2; /* not NULL while it speaks HTTP/2 */
+    bool has_spoken;      /* it is known which version it speaks */
     struct str fresh; /* the first bytes of a request, in the loop's buffer: to be taken at once */
 
     /* The request being served. */
@@ -84,5 +86,9 @@ YIELDS int h1_response_end(struct http_request *r, const struct http_headers *tr
 
 /* h1_server.c */
 bool h1_server_is_draining(void);
+/* One request more or less is being served. */
+void h1_server_count_active(int change);
+/* What came was no valid HTTP. */
+void h1_server_note_bad(void);
 
 #endif
