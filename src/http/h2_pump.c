@@ -53,13 +53,12 @@ static bool pay(struct h2_pump *p)
     return p->credit-- > 0;
 }
 
-static int on_begin_frame(nghttp2_session *session, const nghttp2_frame_hd *hd, void *user_data)
+int h2_pump_charge(struct h2_pump *p, const nghttp2_frame_hd *hd)
 {
-    struct h2_pump *p = user_data;
     if (!is_charged(hd) || p->is_flooded || pay(p))
         return 0;
     p->is_flooded = true;
-    return nghttp2_session_terminate_session(session, NGHTTP2_ENHANCE_YOUR_CALM);
+    return nghttp2_session_terminate_session(p->session, NGHTTP2_ENHANCE_YOUR_CALM);
 }
 
 void h2_pump_sent(struct h2_pump *p, const nghttp2_frame *frame)
@@ -121,7 +120,6 @@ int h2_pump_open(struct h2_pump *p, struct io *io, bool is_server, h2_pump_callb
     *p = (struct h2_pump){.io = io, .task = task_self(), .credit = CREDIT_MAX};
     p->heard_ns = p->credit_ns = p->out_since_ns = loop_now_ns();
     if (option != NULL && nghttp2_session_callbacks_new(&callbacks) == 0) {
-        nghttp2_session_callbacks_set_on_begin_frame_callback(callbacks, on_begin_frame);
         more(callbacks);
         code = is_server ? nghttp2_session_server_new3(&p->session, callbacks, p, option, &mem)
                          : nghttp2_session_client_new3(&p->session, callbacks, p, option, &mem);

@@ -52,6 +52,9 @@ int h2_pump_send(struct h2_pump *p);
 YIELDS int h2_pump_wait(struct h2_pump *p, int64_t deadline_ns);
 /* False when neither side has anything more to say. */
 bool h2_pump_is_alive(const struct h2_pump *p);
+/* For on_begin_frame: a peer that asks for too much of what brings nothing is told so, and that is
+ * the end of the connection. What the callback returns. */
+int h2_pump_charge(struct h2_pump *p, const nghttp2_frame_hd *hd);
 /* For on_frame_send: data that leaves pays for the frames that a peer answers it with. */
 void h2_pump_sent(struct h2_pump *p, const nghttp2_frame *frame);
 

@@ -10,7 +10,6 @@ enum {
     ARENA_FIRST_BYTES = 4096,
     /* Between the notice of a drain and its last word: requests that are on their way arrive. */
     DRAIN_PATIENCE_MS = 500,
-    /* Trailers of requests are not for handlers. */
     HEAD_OVERHEAD_BYTES = 32, /* a field counts so much more (RFC 9113 section 10.5.1) */
 };
 
@@ -213,6 +212,31 @@ static int begin_stream(struct h2_stream *s, bool is_end)
 /* --- nghttp2's callbacks -----------------------------------------------------------------------
  */
 
+/*
+ * Frames on streams that are closed are ignored by nghttp2, as they may have crossed a reset of
+ * ours. But what the client has closed itself it cannot use again (RFC 9113 section 5.1 and 5.1.1).
+ */
+static int on_begin_frame(nghttp2_session *session, const nghttp2_frame_hd *hd, void *user_data)
+{
+    struct h2_server *server = server_of(user_data);
+    int32_t id = hd->stream_id;
+    if (hd->type == NGHTTP2_HEADERS && id > server->newest_id) {
+        if (id > server->newest_id + 2) {
+            server->skipped_from = server->newest_id + 2;
+            server->skipped_to = id - 2;
+        }
+        server->newest_id = id;
+    } else if (hd->type == NGHTTP2_HEADERS && id >= server->skipped_from &&
+               id <= server->skipped_to) {
+        return nghttp2_session_terminate_session(session, NGHTTP2_PROTOCOL_ERROR);
+    } else if (hd->type == NGHTTP2_RST_STREAM) {
+        server->reset_id = id;
+    } else if (hd->type == NGHTTP2_DATA && id != 0 && id == server->reset_id) {
+        return nghttp2_session_terminate_session(session, NGHTTP2_STREAM_CLOSED);
+    }
+    return h2_pump_charge(&server->pump, hd);
+}
+
 static int on_begin_headers(nghttp2_session *session, const nghttp2_frame *frame, void *user_data)
 {
     struct h2_server *server = server_of(user_data);
@@ -320,6 +344,7 @@ static int on_stream_close(nghttp2_session *session, int32_t stream_id, uint32_t
 
 static void set_callbacks(nghttp2_session_callbacks *c)
 {
+    nghttp2_session_callbacks_set_on_begin_frame_callback(c, on_begin_frame);
     nghttp2_session_callbacks_set_on_begin_headers_callback(c, on_begin_headers);
     nghttp2_session_callbacks_set_on_header_callback2(c, on_header);
     nghttp2_session_callbacks_set_on_invalid_header_callback2(c, on_invalid_header);
@@ -433,7 +458,8 @@ YIELDS static void part(struct h2_server *server)
 
 YIELDS void h2_serve(struct h1_conn *conn, struct str first)
 {
-    struct h2_server server = {.conn = conn, .idle_since_ns = loop_now_ns()};
+    struct h2_server server = {
+        .conn = conn, .idle_since_ns = loop_now_ns(), .newest_id = -1, .skipped_from = 1};
     list_init(&server.streams);
     int r = h2_pump_open(&server.pump, &conn->io, true, set_callbacks);
     if (r == 0)

@@ -30,6 +30,10 @@ struct h2_server {
     enum h2_drain drain;
     int64_t noticed_ns;
     bool is_over; /* nothing more comes or goes */
+    /* What nghttp2 does not tell of streams that it has forgotten. */
+    int32_t newest_id;
+    int32_t skipped_from, skipped_to; /* ids that were passed over last, and so are closed */
+    int32_t reset_id;                 /* that the client reset last */
 };
 
 struct h2_stream {
