@@ -8,7 +8,7 @@
  * ends. /echo answers with the body, /count with the number of its bytes, /trailers with "body" and
  * the trailer x-sum: 7, /bytes?N with N bytes, /drip?N with N lines, one every 10 ms, /never only
  * when it is cancelled; then it prints "cancelled". /broken ends in the midst of its answer. All
- * else reads the body and answers "ok" 50 ms later.
+ * else reads the body and answers "all is well" 50 ms later.
  */
 #include <fcntl.h>
 #include <stdio.h>
@@ -88,12 +88,31 @@ YIELDS static void never(struct http_request *r)
     fflush(stdout);
 }
 
+/* An extended CONNECT: what comes goes back with the protocol's name before it. */
+YIELDS static void pipe_through(struct http_request *r)
+{
+    struct iovec v[HTTP_PIECES_MAX];
+    struct http_pieces pieces = {.v = v};
+    http_response_start(r, 200, NULL, -1);
+    send_text(r, STR(""), false);
+    while (!pieces.is_last && http_request_read(r, &pieces, CLOCK_NEVER) == 0) {
+        if (pieces.bytes > 0) {
+            struct str text = str_n(v[0].iov_base, v[0].iov_len);
+            struct str line =
+                arena_printf(r->arena, "%.*s %.*s", STR_ARG(r->protocol), STR_ARG(text));
+            send_text(r, line, false);
+        }
+    }
+    if (pieces.is_last)
+        http_response_end(r, NULL, CLOCK_NEVER);
+}
+
 YIELDS static void slow(struct http_request *r)
 {
     struct buf body = BUF_INIT;
     if (http_request_collect(r, settings.limits.body_bytes, CLOCK_NEVER, &body) == 0) {
         task_sleep_until(loop_now_ns() + 50 * NS_PER_MS);
-        respond(r, STR("ok"));
+        respond(r, STR("all is well"));
     }
     buf_fini(&body);
 }
@@ -113,6 +132,8 @@ static void handle(struct http_request *r, void *ctx)
         many_bytes(r, n);
     else if (str_eq(r->path, STR("/drip")))
         drip(r, n);
+    else if (r->protocol.len > 0)
+        pipe_through(r);
     else if (str_eq(r->path, STR("/never")))
         never(r);
     else if (str_eq(r->path, STR("/broken"))) {
