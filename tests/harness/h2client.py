@@ -9,6 +9,7 @@ import h2.config
 import h2.connection
 import h2.errors
 import h2.events
+import h2.settings
 
 from .weir import patience
 
@@ -57,15 +58,21 @@ class H2Client:
             header_encoding=None, validate_outbound_headers=False, normalize_outbound_headers=False
         )
         self.h2 = h2.connection.H2Connection(config)
+        # A GOAWAY is no end: what runs goes on, and so does this client.
+        machine, states = self.h2.state_machine, h2.connection.ConnectionState
+        goaway = h2.connection.ConnectionInputs.RECV_GOAWAY
+        machine._transitions = dict(machine._transitions)
+        for state in (states.IDLE, states.CLIENT_OPEN):
+            machine._transitions[(state, goaway)] = (None, state)
         self.gives_credit = window is None
-        if window is not None:
-            self.h2.local_settings.initial_window_size = window
         self.answers = {}
         self.goaways = []  # (last stream id, error code)
         self.settings = None  # of the server
         self.pongs = 0
         self.is_closed = False
         self.h2.initiate_connection()
+        if window is not None:
+            self.h2.update_settings({h2.settings.SettingCodes.INITIAL_WINDOW_SIZE: window})
         self.push()
 
     def push(self):
@@ -73,8 +80,8 @@ class H2Client:
 
     def raw(self, data):
         """Bytes that h2 knows nothing of. False when the server has closed."""
-        self.push()
         try:
+            self.push()
             self.socket.sendall(data)
         except OSError:
             return False
