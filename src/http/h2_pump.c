@@ -111,13 +111,15 @@ static nghttp2_option *make_options(void)
     return option;
 }
 
-int h2_pump_open(struct h2_pump *p, struct io *io, bool is_server, h2_pump_callbacks *more)
+int h2_pump_open(struct h2_pump *p, struct io *io, bool is_server, h2_pump_callbacks *more,
+                 job_fn *job)
 {
     nghttp2_mem mem = {NULL, alloc, release, alloc_zeroed, alloc_again};
     nghttp2_session_callbacks *callbacks = NULL;
     nghttp2_option *option = make_options();
     int code = NGHTTP2_ERR_NOMEM;
-    *p = (struct h2_pump){.io = io, .task = task_self(), .credit = CREDIT_MAX};
+    *p = (struct h2_pump){.io = io,   .task = job == NULL ? task_self() : NULL, .credit = CREDIT_MAX};
+    job_init(&p->job, job);
     p->heard_ns = p->credit_ns = p->out_since_ns = loop_now_ns();
     if (option != NULL && nghttp2_session_callbacks_new(&callbacks) == 0) {
         more(callbacks);
@@ -131,6 +133,7 @@ int h2_pump_open(struct h2_pump *p, struct io *io, bool is_server, h2_pump_callb
 
 void h2_pump_close(struct h2_pump *p)
 {
+    loop_unqueue(&p->job);
     nghttp2_session_del(p->session);
     p->session = NULL;
     buf_fini(&p->out);
@@ -138,7 +141,10 @@ void h2_pump_close(struct h2_pump *p)
 
 void h2_pump_wake(struct h2_pump *p)
 {
-    task_wake(p->task);
+    if (p->task != NULL)
+        task_wake(p->task);
+    else
+        loop_queue(&p->job);
 }
 
 bool h2_pump_is_alive(const struct h2_pump *p)

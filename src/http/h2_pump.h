@@ -17,13 +17,15 @@
 
 enum {
     H2_STREAM_WINDOW_BYTES = 256 * 1024, /* what a stream may bring before its reader takes it */
-    H2_CONN_WINDOW_BYTES = 4 * 1024 * 1024,
+    /* All streams together: one that nobody reads is not to hold up the others. */
+    H2_CONN_WINDOW_BYTES = 128 * H2_STREAM_WINDOW_BYTES,
     H2_STREAM_OUT_BYTES = 64 * 1024, /* what a stream's writer may be ahead of the peer */
 };
 
 struct h2_pump {
     struct io *io;
-    struct task *task;
+    struct task *task; /* what h2_pump_wake wakes, or NULL: then it queues the job */
+    struct job job;
     nghttp2_session *session;
     struct buf out;       /* frames that the socket has not taken */
     int64_t out_since_ns; /* since when it has taken none of them */
@@ -37,8 +39,9 @@ struct h2_pump {
 /* Which of nghttp2's callbacks a side uses; user_data is the h2_pump. */
 typedef void h2_pump_callbacks(nghttp2_session_callbacks *callbacks);
 
-/* Makes the session. The task that calls is the pump's from now on. */
-int h2_pump_open(struct h2_pump *p, struct io *io, bool is_server, h2_pump_callbacks *more);
+/* Makes the session. Who calls drives the pump: the task that runs, or `job` where one is given. */
+int h2_pump_open(struct h2_pump *p, struct io *io, bool is_server, h2_pump_callbacks *more,
+                 job_fn *job);
 void h2_pump_close(struct h2_pump *p);
 /* Someone has put something into the session: it leaves when all tasks that are ready have run. */
 void h2_pump_wake(struct h2_pump *p);

@@ -461,7 +461,7 @@ YIELDS void h2_serve(struct h1_conn *conn, struct str first)
     struct h2_server server = {
         .conn = conn, .idle_since_ns = loop_now_ns(), .newest_id = -1, .skipped_from = 1};
     list_init(&server.streams);
-    int r = h2_pump_open(&server.pump, &conn->io, true, set_callbacks);
+    int r = h2_pump_open(&server.pump, &conn->io, true, set_callbacks, NULL);
     if (r == 0)
         r = say_hello(&server);
     if (r == 0 && first.len > 0)

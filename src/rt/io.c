@@ -29,7 +29,9 @@ static void on_ready(struct pollable *p)
         io->layer->flush(io); /* an error of it is met by the next write */
     if (io->owner != NULL && (io->flags & IO_HANGUP) != 0)
         task_cancel(io->owner, ERR_RESET);
-    if (io->on_news != NULL && (io->flags & (IO_READABLE | IO_HANGUP)) != 0)
+    bool has_news = (io->flags & (IO_READABLE | IO_HANGUP)) != 0 ||
+                    (io->tells_room && (events & EPOLLOUT) != 0);
+    if (io->on_news != NULL && has_news)
         io->on_news(io); /* the last act: the io may be gone */
 }
 

@@ -56,8 +56,10 @@ struct io {
     struct task *writer; /* waits for IO_WRITABLE */
     struct task *owner;  /* cancelled when the peer hangs up: see io_watch_hangup */
     /* Called on the loop's stack when there is something to read or the peer has gone, for an io
-     * that no task waits on (an idle connection). It may close the io and free it. */
+     * that no task waits on (an idle connection, one that many share). It may close the io and free
+     * it. */
     void (*on_news)(struct io *io);
+    bool tells_room; /* on_news also when the socket can be written again */
     const struct io_layer *layer;
     struct tls_session *tls;
     uint64_t bytes_in; /* on the socket */
