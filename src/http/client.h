@@ -27,7 +27,7 @@ struct http_origin {
     struct str host_header; /* what goes into Host */
     uint64_t identity;      /* hash over all fields, set by http_origin_seal */
     uint64_t generation;    /* tells apart contexts of different snapshots with equal names */
-    bool speaks_h2; /* without TLS: HTTP/2 from the first byte; with TLS ALPN decides */
+    bool speaks_h2;         /* without TLS: HTTP/2 from the first byte; with TLS ALPN decides */
     http_in_process_fn *in_process; /* not NULL: no network, connections are socket pairs */
     void *in_process_ctx;
 };

@@ -118,7 +118,7 @@ int h2_pump_open(struct h2_pump *p, struct io *io, bool is_server, h2_pump_callb
     nghttp2_session_callbacks *callbacks = NULL;
     nghttp2_option *option = make_options();
     int code = NGHTTP2_ERR_NOMEM;
-    *p = (struct h2_pump){.io = io,   .task = job == NULL ? task_self() : NULL, .credit = CREDIT_MAX};
+    *p = (struct h2_pump){.io = io, .task = job == NULL ? task_self() : NULL, .credit = CREDIT_MAX};
     job_init(&p->job, job);
     p->heard_ns = p->credit_ns = p->out_since_ns = loop_now_ns();
     if (option != NULL && nghttp2_session_callbacks_new(&callbacks) == 0) {

@@ -26,9 +26,9 @@ struct http_conn {
 };
 
 /*
- * A connection to an equal origin: a shared one that has room, else the idle one that was used last,
- * or NULL. Where the first connection to an origin that may speak HTTP/2 is being opened, it is
- * waited for, for it may do for all.
+ * A connection to an equal origin: a shared one that has room, else the idle one that was used
+ * last, or NULL. Where the first connection to an origin that may speak HTTP/2 is being opened, it
+ * is waited for, for it may do for all.
  */
 YIELDS int pool_take(const struct http_origin *origin, int64_t deadline_ns, struct http_conn **out);
 /* A new one. The deadlines are absolute. */
