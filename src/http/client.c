@@ -296,6 +296,8 @@ static bool may_start_over(const struct http_call *call, int code)
         return false;
     if (h2_call_was_refused(call))
         return call->refusals < REFUSALS_MAX;
+    if (call->h2 != NULL && !h2_call_lost_connection(call))
+        return false; /* the upstream itself has ended it: it was no race with an idle timeout */
     return call->was_reused && !call->was_retried;
 }
 

@@ -263,6 +263,17 @@ YIELDS static bool begins_h2(struct h1_conn *conn)
     return str_starts(head, preface);
 }
 
+/*
+ * A first line without any HTTP version is of another protocol, or a broken preface, which must end
+ * the connection (RFC 9113 section 3.4): who sent it could not read an answer of HTTP/1.
+ */
+static bool is_foreign(struct h1_conn *conn)
+{
+    struct str line;
+    struct str first = h1_conn_has_ahead(conn) ? buf_str(&conn->ahead) : conn->fresh;
+    return str_cut(&first, '\n', &line) && line.len > 1 && str_ifind(line, STR(" HTTP/")) < 0;
+}
+
 YIELDS static void serve_h2(struct h1_conn *conn)
 {
     h2_serve(conn, h1_conn_has_ahead(conn) ? buf_str(&conn->ahead) : conn->fresh);
@@ -276,6 +287,10 @@ YIELDS static bool serve_next(struct h1_conn *conn)
         conn->has_spoken = true;
         if (begins_h2(conn)) {
             serve_h2(conn);
+            return false;
+        }
+        if (is_foreign(conn)) {
+            count(&conns.stats.bad_requests);
             return false;
         }
     }

@@ -626,6 +626,11 @@ bool h2_call_was_refused(const struct http_call *call)
     return call->h2 != NULL && call->h2->is_refused && call->h2->complaint == NULL;
 }
 
+bool h2_call_lost_connection(const struct http_call *call)
+{
+    return call->h2->broken < 0 && !call->h2->is_closed;
+}
+
 /* What the reader has had is done with: the upstream may send as much again. */
 static void return_credit(struct h2_call *s)
 {

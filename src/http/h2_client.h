@@ -27,6 +27,8 @@ YIELDS int h2_call_start(struct http_call *call);
 YIELDS int h2_call_head(struct http_call *call);
 /* True when the call failed before the upstream looked at it. */
 bool h2_call_was_refused(const struct http_call *call);
+/* True when it failed because its connection ended, and not the stream alone. */
+bool h2_call_lost_connection(const struct http_call *call);
 /* As http_call_read, once: bytes or the end. */
 YIELDS int h2_call_read(struct http_call *call, struct http_pieces *pieces, int64_t deadline_ns,
                         bool *hit_deadline);

@@ -478,12 +478,14 @@ def test_h2spec_over_tls(secure):
 
 @pytest.mark.timeout(600)
 def test_h2spec_on_the_plain_port(server):
-    # What does not begin like HTTP/2 is answered as HTTP/1.1, in words: that one test knows no such
-    # port.
-    assert failures_of_h2spec("--port", str(server.port)) in (
-        [],
-        ["× 2: Sends invalid connection preface"],
-    )
+    assert failures_of_h2spec("--port", str(server.port)) == []
+
+
+def test_what_is_neither_version_is_closed_and_not_answered(server):
+    for first, is_answered in ((b"HELO there\r\n", False), (b"GET / HTTP/3\r\n\r\n", True)):
+        with socket.create_connection(("127.0.0.1", server.port), timeout=10) as raw:
+            raw.sendall(first)
+            assert raw.recv(100).startswith(b"HTTP/1.1 ") == is_answered
 
 
 def test_curl(server):
