@@ -1,0 +1,316 @@
+"""Tokens pass one by one through the servers that people put in front of weir.
+
+The servers run what the pages of docs/behind print, so that what a reader copies is what was run.
+"""
+
+import base64
+import hashlib
+import json
+import re
+import time
+
+import pytest
+
+from harness import sse
+from harness.certs import Authority
+from harness.fronts import FRONTS, Apache, BareNginx, Curl, Envoy, HAProxy, Nginx, Varnish
+from harness.rawhttp import Closed, Reader
+from harness.upstream import PeerGone
+from harness.weir import config, patience, provider
+
+CHAT = "/v1/chat/completions"
+GAP_S = 0.05
+EVENTS = 30
+NEAR_S = 0.02  # how far a gap at the client may be from the gap at the provider
+TRIES = 3  # a busy machine delays an event once in a while; a buffer does it every time
+
+VERSIONS = [
+    pytest.param(front, version, id=f"{front.__name__}-{version}")
+    for front in FRONTS
+    for version in ("http1.1", "http2")
+    if front is not BareNginx or version == "http1.1"
+]
+
+
+class Paced:
+    """A provider that sends a token every GAP_S, and remembers when."""
+
+    def __init__(self, events=EVENTS, gap_s=GAP_S):
+        self.events, self.gap_s = events, gap_s
+        self.sent = []
+
+    def __call__(self, call):
+        self.sent = []
+        call.start_stream()
+        for number in range(self.events):
+            if number:
+                call.sleep(self.gap_s)
+            self.sent.append(time.monotonic())
+            call.write(sse.chunk(f" token{number}"))
+        call.write(sse.chunk(finish="stop") + sse.DONE)
+        call.end()
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory):
+    return Authority(tmp_path_factory.mktemp("authority"))
+
+
+@pytest.fixture
+def make_front(tmp_path_factory, authority):
+    made = []
+
+    def make(kind, behind, **more):
+        made.append(kind(tmp_path_factory.mktemp("front"), behind, authority, **more))
+        return made[-1]
+
+    yield make
+    for front in made:
+        front.stop()
+
+
+def ask(front, *args, **more):
+    body = {"model": "up/m", "stream": True, "messages": [{"role": "user", "content": "Go on."}]}
+    return Curl(front, CHAT, json.dumps(body | more).encode(), *args)
+
+
+def arrivals(answer):
+    """When each token arrived."""
+    return [at for at, event in answer.events if re.search(rb'"content":" token\d+"', event)]
+
+
+def gaps(times):
+    return [b - a for a, b in zip(times, times[1:])]
+
+
+def worst(provider, answer):
+    """How far the gap that differs most at the client is from the provider's."""
+    code, said = answer.finish()
+    assert code == 0, f"curl: {said} {answer.body!r}"
+    assert answer.status_line.split()[1] == "200", answer.status_line
+    assert sse.messages(answer.body)[-1] == b"[DONE]"
+    there = arrivals(answer)
+    assert len(there) == len(provider.sent) == EVENTS, answer.body
+    return max(abs(a - b) for a, b in zip(gaps(there), gaps(provider.sent)))
+
+
+def assert_one_by_one(provider, send):
+    """Within some tries all gaps are at the client what they were at the provider."""
+    found = []
+    for _ in range(TRIES):
+        answer = send()
+        found.append(worst(provider, answer))
+        if found[-1] <= NEAR_S * patience():
+            return answer
+    pytest.fail(f"gaps at the client differ from the provider's by {found} s")
+
+
+@pytest.mark.parametrize("kind, version", VERSIONS)
+def test_tokens_arrive_one_by_one(weir, upstream, make_front, kind, version):
+    upstream.handler = paced = Paced()
+    front = make_front(kind, weir.port)
+    told = "--http2-prior-knowledge" if version == "http2" and not front.is_tls else f"--{version}"
+    answer = assert_one_by_one(paced, lambda: ask(front, told))
+    assert answer.status_line.split()[0] == {"http1.1": "HTTP/1.1", "http2": "HTTP/2"}[version]
+    assert answer.headers["content-type"].startswith("text/event-stream")
+
+
+# --- what else a server on the way may do to a stream ---
+
+FULL = [f for f in FRONTS if f is not BareNginx]
+
+
+def test_and_the_test_would_notice_a_buffer(weir, upstream, make_front):
+    upstream.handler = paced = Paced()
+    front = make_front(BareNginx, weir.port, title="broken")
+    assert worst(paced, ask(front)) > 3 * GAP_S
+
+
+# What the pages switch off switched on, for streams as well: {printed: run}, and whether the server
+# then compresses in spite of weir's no-transform.
+COMPRESSING = [
+    (Nginx, {"gzip off;": "gzip on; gzip_types text/event-stream; gzip_proxied any;"}, True),
+    (
+        HAProxy,
+        {"backend weir\n": "backend weir\n    compression algo gzip\n    compression type text/event-stream\n"},
+        False,
+    ),
+    (
+        Apache,
+        {"SetEnv no-gzip 1": "AddOutputFilterByType DEFLATE text/event-stream"},
+        False,
+    ),
+    (
+        Varnish,
+        {"sub vcl_pipe": "sub vcl_backend_response {\n set beresp.do_gzip = true;\n}\nsub vcl_pipe"},
+        True,
+    ),
+    (
+        Envoy,
+        {
+            "http_filters:\n": """http_filters:
+                  - name: envoy.filters.http.compressor
+                    typed_config:
+                      "@type": type.googleapis.com/envoy.extensions.filters.http.compressor.v3.Compressor
+                      response_direction_config:
+                        common_config:
+                          content_type: [text/event-stream]
+                      compressor_library:
+                        name: gzip
+                        typed_config:
+                          "@type": type.googleapis.com/envoy.extensions.compression.gzip.compressor.v3.Gzip
+"""
+        },
+        False,
+    ),
+]
+
+
+@pytest.mark.parametrize("kind, changes, compresses", COMPRESSING)
+def test_compression(weir, upstream, make_front, kind, changes, compresses):
+    upstream.handler = paced = Paced()
+    front = make_front(kind, weir.port, changes=changes)
+    answer = assert_one_by_one(paced, lambda: ask(front, "--compressed"))
+    assert ("content-encoding" in answer.headers) == compresses
+
+
+CUT_S = 1 if patience() == 1 else 2
+CUTS = [
+    (Nginx, {"proxy_read_timeout 600s": f"proxy_read_timeout {CUT_S}s"}),
+    (
+        HAProxy,
+        {
+            "timeout server 600s": f"timeout server {CUT_S}s",
+            "timeout client 600s": f"timeout client {CUT_S}s",
+        },
+    ),
+    (Apache, {"timeout=600": f"timeout={CUT_S}"}),
+    (
+        Varnish,
+        {
+            "first_byte_timeout = 600s": f"first_byte_timeout = {CUT_S}s",
+            "between_bytes_timeout = 600s": f"between_bytes_timeout = {CUT_S}s",
+        },
+    ),
+    (Envoy, {"stream_idle_timeout: 600s": f"stream_idle_timeout: {CUT_S}s"}),
+]
+
+
+def thinking(call):
+    """A provider that is silent for longer than the server waits, before its first token and after."""
+    call.sleep(2.5 * CUT_S)
+    call.start_stream()
+    call.write(sse.chunk("Well,"))
+    call.sleep(2.5 * CUT_S)
+    call.write(sse.chunk(" yes.") + sse.chunk(finish="stop") + sse.DONE)
+    call.end()
+
+
+def patient_config(upstream, heartbeat):
+    routing = config()["routing"] | {"early_head": heartbeat}
+    return config({"up": provider(upstream)}, routing=routing, timeouts={"heartbeat": heartbeat})
+
+
+@pytest.mark.parametrize("kind, changes", CUTS)
+def test_heartbeats_keep_a_silent_stream_open(make_weir, upstream, make_front, kind, changes):
+    upstream.handler = thinking
+    weir = make_weir(patient_config(upstream, "300ms"))
+    answer = ask(make_front(kind, weir.port, changes=changes))
+    code, said = answer.finish()
+    assert code == 0, said
+    assert sse.text_of(answer.body) == "Well, yes."
+    assert b"heartbeat" in answer.body
+
+
+@pytest.mark.parametrize("kind, changes", CUTS)
+def test_and_without_them_it_is_cut(make_weir, upstream, make_front, kind, changes):
+    upstream.handler = thinking
+    weir = make_weir(patient_config(upstream, "0s"))
+    answer = ask(make_front(kind, weir.port, changes=changes))
+    answer.finish()
+    assert b"[DONE]" not in answer.body
+
+
+@pytest.mark.parametrize("moment", ["while tokens come", "while the model thinks"])
+@pytest.mark.parametrize("kind", FRONTS)
+def test_a_client_that_leaves_is_noticed(make_weir, upstream, make_front, kind, moment):
+    gone = []
+
+    def talk(call):
+        try:
+            call.start_stream()
+            call.write(sse.chunk(" token0"))
+            for number in range(1, 1000):
+                call.sleep(GAP_S if moment == "while tokens come" else 60 * patience())
+                call.write(sse.chunk(f" token{number}"))
+        except PeerGone:
+            gone.append(time.monotonic())
+            raise
+
+    upstream.handler = talk
+    weir = make_weir(patient_config(upstream, "500ms"))
+    answer = ask(make_front(kind, weir.port))
+    answer.wait_events(1)
+    left = time.monotonic()
+    answer.close()
+    upstream.wait(lambda u: gone, 10 * patience(), "the provider's call being given up")
+    print(kind.__name__, moment, gone[0] - left)
+
+
+@pytest.mark.parametrize("kind", FULL)
+def test_a_large_request_passes(weir, upstream, make_front, kind):
+    front = make_front(kind, weir.port)
+    text = "word " * 600_000
+    answer = ask(front, messages=[{"role": "user", "content": text}])
+    code, said = answer.finish()
+    assert (code, answer.status_line.split()[1]) == (0, "200"), said + answer.body.decode()
+    assert upstream.only_request().json()["messages"][0]["content"] == text
+
+
+# --- WebSocket ---
+
+
+def accept_of(key):
+    """What a server must answer to Sec-WebSocket-Key (RFC 6455, 4.2.2)."""
+    digest = hashlib.sha1(key.encode() + b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11").digest()
+    return base64.b64encode(digest).decode()
+
+
+def echo(call):
+    """Stands where weir would: upgrades, and sends back every byte."""
+    headers = call.request.headers
+    if headers.get("upgrade") is None:
+        call.reply(200)  # a health check
+        return
+    assert headers.get("upgrade").lower() == "websocket"
+    assert headers.get("connection").lower() == "upgrade"
+    call.send(
+        b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        b"Sec-WebSocket-Accept: %s\r\n\r\n" % accept_of(headers.get("sec-websocket-key")).encode()
+    )
+    try:
+        while True:
+            call.send(call.reader.some())
+    except Closed:
+        call.close()
+
+
+@pytest.mark.parametrize("kind", FULL)
+def test_a_websocket_passes(upstream, make_front, kind):
+    upstream.handler = echo
+    front = make_front(kind, upstream.port)
+    with front.connect() as sock:
+        reader = Reader(sock)
+        sock.sendall(
+            b"GET /v1/realtime?model=m HTTP/1.1\r\nHost: weir.example.com\r\n"
+            b"Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+            b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+        )
+        head = reader.until(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 101 "), head
+        assert b"s3pplmbitxaq9kygzzhzrbk+xoo=" in head.lower()
+        for number in range(10):
+            # A masked text frame of 5 bytes, mask 0.
+            frame = b"\x81\x85\0\0\0\0" + b"msg%02d" % number
+            sock.sendall(frame)
+            assert reader.exactly(len(frame)) == frame
