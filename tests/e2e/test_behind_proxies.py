@@ -110,7 +110,9 @@ def test_tokens_arrive_one_by_one(weir, upstream, make_front, kind, version):
     upstream.handler = paced = Paced()
     front = make_front(kind, weir.port)
     told = "--http2-prior-knowledge" if version == "http2" and not front.is_tls else f"--{version}"
-    answer = assert_one_by_one(paced, lambda: ask(front, told))
+    # --compressed: a client that would take a compressed answer, as browsers do.
+    answer = assert_one_by_one(paced, lambda: ask(front, told, "--compressed"))
+    assert "content-encoding" not in answer.headers
     assert answer.status_line.split()[0] == {"http1.1": "HTTP/1.1", "http2": "HTTP/2"}[version]
     assert answer.headers["content-type"].startswith("text/event-stream")
 
@@ -126,24 +128,31 @@ def test_and_the_test_would_notice_a_buffer(weir, upstream, make_front):
     assert worst(paced, ask(front)) > 3 * GAP_S
 
 
-# What the pages switch off switched on, for streams as well: {printed: run}, and whether the server
-# then compresses in spite of weir's no-transform.
+# Compression that somebody switches on for streams as well, in spite of weir's no-transform: {as
+# printed: as run}, and what the server then does.
+PLAIN, COMPRESSED, HELD = "leaves them plain", "compresses them", "holds them back"
 COMPRESSING = [
-    (Nginx, {"gzip off;": "gzip on; gzip_types text/event-stream; gzip_proxied any;"}, True),
+    (Nginx, {"gzip off;": "gzip on; gzip_types text/event-stream; gzip_proxied any;"}, COMPRESSED),
     (
         HAProxy,
-        {"backend weir\n": "backend weir\n    compression algo gzip\n    compression type text/event-stream\n"},
-        False,
+        {
+            "backend weir\n": """backend weir
+    compression algo gzip
+    compression type text/event-stream
+"""
+        },
+        PLAIN,
     ),
-    (
-        Apache,
-        {"SetEnv no-gzip 1": "AddOutputFilterByType DEFLATE text/event-stream"},
-        False,
-    ),
+    (Apache, {"SetEnv no-gzip 1": ""}, COMPRESSED),
     (
         Varnish,
-        {"sub vcl_pipe": "sub vcl_backend_response {\n set beresp.do_gzip = true;\n}\nsub vcl_pipe"},
-        True,
+        {
+            "sub vcl_pipe": """sub vcl_backend_response {
+    set beresp.do_gzip = true;
+}
+sub vcl_pipe"""
+        },
+        HELD,
     ),
     (
         Envoy,
@@ -161,17 +170,20 @@ COMPRESSING = [
                           "@type": type.googleapis.com/envoy.extensions.compression.gzip.compressor.v3.Gzip
 """
         },
-        False,
+        PLAIN,
     ),
 ]
 
 
-@pytest.mark.parametrize("kind, changes, compresses", COMPRESSING)
-def test_compression(weir, upstream, make_front, kind, changes, compresses):
+@pytest.mark.parametrize("kind, changes, comes_to", COMPRESSING)
+def test_what_compression_does_to_tokens(weir, upstream, make_front, kind, changes, comes_to):
     upstream.handler = paced = Paced()
     front = make_front(kind, weir.port, changes=changes)
+    if comes_to == HELD:
+        assert worst(paced, ask(front, "--compressed")) > NEAR_S
+        return
     answer = assert_one_by_one(paced, lambda: ask(front, "--compressed"))
-    assert ("content-encoding" in answer.headers) == compresses
+    assert ("content-encoding" in answer.headers) == (comes_to == COMPRESSED)
 
 
 CUT_S = 1 if patience() == 1 else 2

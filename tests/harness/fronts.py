@@ -205,7 +205,7 @@ class HAProxy(Front):
 
 class Apache(Front):
     page, title = "apache.md", "/etc/apache2/sites-available/weir.conf"
-    # Besides what the page enables, these are on in Debian's packages.
+    # Besides what the page enables, these are on in Debian's packages. Debian compresses fewer types.
     usual = ("mpm_event", "authz_core", "env", "deflate", "filter", "reqtimeout")
     needed = {"ssl": ("socache_shmcb",)}
     main = """\
@@ -217,7 +217,7 @@ ErrorLog {folder}/front.out
 LogLevel warn
 {user}{modules}
 Listen 127.0.0.1:{port}
-AddOutputFilterByType DEFLATE text/html text/plain text/css application/json
+AddOutputFilterByType DEFLATE text/html text/plain text/css application/json text/event-stream
 Include {folder}/front.conf
 """
 
