@@ -15,13 +15,13 @@ from harness import sse
 from harness.certs import Authority
 from harness.fronts import FRONTS, Apache, BareNginx, Curl, Envoy, HAProxy, Nginx, Varnish
 from harness.rawhttp import Closed, Reader
-from harness.upstream import PeerGone
+from harness.upstream import PeerGone, chat
 from harness.weir import config, patience, provider
 
 CHAT = "/v1/chat/completions"
 GAP_S = 0.05
-EVENTS = 30
-NEAR_S = 0.02  # how far a gap at the client may be from the gap at the provider
+EVENTS = 20
+NEAR_S = 0.02  # how late a token may be, and how far a gap at the client from the provider's
 TRIES = 3  # a busy machine delays an event once in a while; a buffer does it every time
 
 VERSIONS = [
@@ -58,15 +58,49 @@ def authority(tmp_path_factory):
 
 @pytest.fixture
 def make_front(tmp_path_factory, authority):
+    yield from _fronts(tmp_path_factory, authority)
+
+
+@pytest.fixture(scope="module")
+def make_shared_front(tmp_path_factory, authority):
+    yield from _fronts(tmp_path_factory, authority)
+
+
+def _fronts(folders, authority):
     made = []
 
     def make(kind, behind, **more):
-        made.append(kind(tmp_path_factory.mktemp("front"), behind, authority, **more))
+        made.append(kind(folders.mktemp(kind.__name__), behind, authority, **more))
         return made[-1]
 
     yield make
     for front in made:
         front.stop()
+
+
+@pytest.fixture(scope="module")
+def behind(make_shared_upstream, make_shared_weir, make_shared_front):
+    """front of a kind, as its page has it, before the one weir before the one provider; made once."""
+
+    class Behind:
+        upstream = make_shared_upstream()
+        weir = make_shared_weir(patient_config(upstream, "500ms"))
+
+        def __init__(self):
+            self.fronts = {}
+
+        def front(self, kind):
+            if kind not in self.fronts:
+                self.fronts[kind] = make_shared_front(kind, self.weir.port)
+            self.upstream.clear()
+            return self.fronts[kind]
+
+    return Behind()
+
+
+def patient_config(upstream, heartbeat):
+    routing = config()["routing"] | {"early_head": heartbeat}
+    return config({"up": provider(upstream)}, routing=routing, timeouts={"heartbeat": heartbeat})
 
 
 def ask(front, *args, **more):
@@ -84,31 +118,32 @@ def gaps(times):
 
 
 def worst(provider, answer):
-    """How far the gap that differs most at the client is from the provider's."""
+    """By how much a token came late, or after another gap than the provider made, at the most."""
     code, said = answer.finish()
     assert code == 0, f"curl: {said} {answer.body!r}"
     assert answer.status_line.split()[1] == "200", answer.status_line
     assert sse.messages(answer.body)[-1] == b"[DONE]"
     there = arrivals(answer)
     assert len(there) == len(provider.sent) == EVENTS, answer.body
-    return max(abs(a - b) for a, b in zip(gaps(there), gaps(provider.sent)))
+    late = [a - b for a, b in zip(there, provider.sent)]
+    return max(late + [abs(a - b) for a, b in zip(gaps(there), gaps(provider.sent))])
 
 
 def assert_one_by_one(provider, send):
-    """Within some tries all gaps are at the client what they were at the provider."""
+    """Within some tries every token is there at once, and all gaps are what the provider made."""
     found = []
     for _ in range(TRIES):
         answer = send()
         found.append(worst(provider, answer))
         if found[-1] <= NEAR_S * patience():
             return answer
-    pytest.fail(f"gaps at the client differ from the provider's by {found} s")
+    pytest.fail(f"tokens came late or bunched, by {found} s")
 
 
 @pytest.mark.parametrize("kind, version", VERSIONS)
-def test_tokens_arrive_one_by_one(weir, upstream, make_front, kind, version):
-    upstream.handler = paced = Paced()
-    front = make_front(kind, weir.port)
+def test_tokens_arrive_one_by_one(behind, kind, version):
+    front = behind.front(kind)
+    behind.upstream.handler = paced = Paced()
     told = "--http2-prior-knowledge" if version == "http2" and not front.is_tls else f"--{version}"
     # --compressed: a client that would take a compressed answer, as browsers do.
     answer = assert_one_by_one(paced, lambda: ask(front, told, "--compressed"))
@@ -125,7 +160,7 @@ FULL = [f for f in FRONTS if f is not BareNginx]
 def test_and_the_test_would_notice_a_buffer(weir, upstream, make_front):
     upstream.handler = paced = Paced()
     front = make_front(BareNginx, weir.port, title="broken")
-    assert worst(paced, ask(front)) > 3 * GAP_S
+    assert worst(paced, ask(front)) > 10 * GAP_S  # all of them come at the end
 
 
 # Compression that somebody switches on for streams as well, in spite of weir's no-transform: {as
@@ -210,17 +245,12 @@ CUTS = [
 
 def thinking(call):
     """A provider that is silent for longer than the server waits, before its first token and after."""
-    call.sleep(2.5 * CUT_S)
+    call.sleep(1.6 * CUT_S)
     call.start_stream()
     call.write(sse.chunk("Well,"))
-    call.sleep(2.5 * CUT_S)
+    call.sleep(1.6 * CUT_S)
     call.write(sse.chunk(" yes.") + sse.chunk(finish="stop") + sse.DONE)
     call.end()
-
-
-def patient_config(upstream, heartbeat):
-    routing = config()["routing"] | {"early_head": heartbeat}
-    return config({"up": provider(upstream)}, routing=routing, timeouts={"heartbeat": heartbeat})
 
 
 @pytest.mark.parametrize("kind, changes", CUTS)
@@ -245,7 +275,8 @@ def test_and_without_them_it_is_cut(make_weir, upstream, make_front, kind, chang
 
 @pytest.mark.parametrize("moment", ["while tokens come", "while the model thinks"])
 @pytest.mark.parametrize("kind", FRONTS)
-def test_a_client_that_leaves_is_noticed(make_weir, upstream, make_front, kind, moment):
+def test_a_client_that_leaves_is_noticed(behind, kind, moment):
+    front = behind.front(kind)
     gone = []
 
     def talk(call):
@@ -253,30 +284,28 @@ def test_a_client_that_leaves_is_noticed(make_weir, upstream, make_front, kind, 
             call.start_stream()
             call.write(sse.chunk(" token0"))
             for number in range(1, 1000):
-                call.sleep(GAP_S if moment == "while tokens come" else 60 * patience())
+                call.sleep(GAP_S if moment == "while tokens come" else 60)
                 call.write(sse.chunk(f" token{number}"))
         except PeerGone:
             gone.append(time.monotonic())
             raise
 
-    upstream.handler = talk
-    weir = make_weir(patient_config(upstream, "500ms"))
-    answer = ask(make_front(kind, weir.port))
+    behind.upstream.handler = talk
+    answer = ask(front)
     answer.wait_events(1)
-    left = time.monotonic()
     answer.close()
-    upstream.wait(lambda u: gone, 10 * patience(), "the provider's call being given up")
-    print(kind.__name__, moment, gone[0] - left)
+    behind.upstream.wait(lambda u: gone, 10 * patience(), "the provider's call being given up")
 
 
 @pytest.mark.parametrize("kind", FULL)
-def test_a_large_request_passes(weir, upstream, make_front, kind):
-    front = make_front(kind, weir.port)
+def test_a_large_request_passes(behind, kind):
+    front = behind.front(kind)
+    behind.upstream.handler = chat()
     text = "word " * 600_000
     answer = ask(front, messages=[{"role": "user", "content": text}])
     code, said = answer.finish()
     assert (code, answer.status_line.split()[1]) == (0, "200"), said + answer.body.decode()
-    assert upstream.only_request().json()["messages"][0]["content"] == text
+    assert behind.upstream.only_request().json()["messages"][0]["content"] == text
 
 
 # --- WebSocket ---
