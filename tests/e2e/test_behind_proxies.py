@@ -7,16 +7,17 @@ import base64
 import hashlib
 import json
 import re
+import textwrap
 import time
 
 import pytest
 
 from harness import sse
 from harness.certs import Authority
-from harness.fronts import FRONTS, Apache, BareNginx, Curl, Envoy, HAProxy, Nginx, Varnish
+from harness.fronts import FRONTS, PAGES, Apache, BareNginx, Curl, Envoy, HAProxy, Nginx, Varnish
 from harness.rawhttp import Closed, Reader
 from harness.upstream import PeerGone, chat
-from harness.weir import config, patience, provider
+from harness.weir import config, patience, provider, run
 
 CHAT = "/v1/chat/completions"
 GAP_S = 0.05
@@ -355,3 +356,23 @@ def test_a_websocket_passes(upstream, make_front, kind):
             frame = b"\x81\x85\0\0\0\0" + b"msg%02d" % number
             sock.sendall(frame)
             assert reader.exactly(len(frame)) == frame
+
+
+# --- what the pages say about weir's own settings ---
+
+
+def settings_of_weir():
+    fence = re.compile(r"^ *```yaml\n( *# weir\.yaml.*?)^ *```$", re.M | re.S)
+    return [
+        pytest.param(textwrap.dedent(block), id=page.name)
+        for page in sorted(PAGES.glob("*.md"))
+        for block in fence.findall(page.read_text(encoding="utf-8"))
+    ]
+
+
+@pytest.mark.parametrize("block", settings_of_weir())
+def test_the_settings_of_weir_are_right(block, tmp_path):
+    path = tmp_path / "weir.yaml"
+    path.write_text(block, encoding="utf-8")
+    done = run("check", str(path))
+    assert done.returncode == 0, done.stdout + done.stderr
