@@ -23,7 +23,7 @@ CHAT = "/v1/chat/completions"
 GAP_S = 0.05
 EVENTS = 20
 NEAR_S = 0.02  # how late a token may be, and how far a gap at the client from the provider's
-TRIES = 3  # a busy machine delays an event once in a while; a buffer does it every time
+TRIES = 5  # a busy machine delays an event once in a while; a buffer does it every time
 
 VERSIONS = [
     pytest.param(front, version, id=f"{front.__name__}-{version}")
@@ -36,20 +36,29 @@ VERSIONS = [
 class Paced:
     """A provider that sends a token every GAP_S, and remembers when."""
 
-    def __init__(self, events=EVENTS, gap_s=GAP_S):
-        self.events, self.gap_s = events, gap_s
-        self.sent = []
+    def __init__(self):
+        self.sent = {}  # the request's text -> times
 
     def __call__(self, call):
-        self.sent = []
+        sent = self.sent[call.request.json()["messages"][0]["content"]] = []
         call.start_stream()
-        for number in range(self.events):
+        for number in range(EVENTS):
             if number:
-                call.sleep(self.gap_s)
-            self.sent.append(time.monotonic())
+                call.sleep(GAP_S)
+            sent.append(time.monotonic())
             call.write(sse.chunk(f" token{number}"))
         call.write(sse.chunk(finish="stop") + sse.DONE)
         call.end()
+
+
+class NoFront:
+    """weir itself, where a front would be."""
+
+    def __init__(self, weir):
+        self.url = weir.url
+
+    def curl(self):
+        return []
 
 
 @pytest.fixture(scope="module")
@@ -81,7 +90,7 @@ def _fronts(folders, authority):
 
 @pytest.fixture(scope="module")
 def behind(make_shared_upstream, make_shared_weir, make_shared_front):
-    """front of a kind, as its page has it, before the one weir before the one provider; made once."""
+    """Fronts as their pages have them, each made once, before one weir before one provider."""
 
     class Behind:
         upstream = make_shared_upstream()
@@ -104,9 +113,9 @@ def patient_config(upstream, heartbeat):
     return config({"up": provider(upstream)}, routing=routing, timeouts={"heartbeat": heartbeat})
 
 
-def ask(front, *args, **more):
-    body = {"model": "up/m", "stream": True, "messages": [{"role": "user", "content": "Go on."}]}
-    return Curl(front, CHAT, json.dumps(body | more).encode(), *args)
+def ask(front, *args, text="Go on."):
+    body = {"model": "up/m", "stream": True, "messages": [{"role": "user", "content": text}]}
+    return Curl(front, CHAT, json.dumps(body).encode(), *args)
 
 
 def arrivals(answer):
@@ -118,27 +127,31 @@ def gaps(times):
     return [b - a for a, b in zip(times, times[1:])]
 
 
-def worst(provider, answer):
+def worst(answer, sent):
     """By how much a token came late, or after another gap than the provider made, at the most."""
     code, said = answer.finish()
     assert code == 0, f"curl: {said} {answer.body!r}"
     assert answer.status_line.split()[1] == "200", answer.status_line
     assert sse.messages(answer.body)[-1] == b"[DONE]"
     there = arrivals(answer)
-    assert len(there) == len(provider.sent) == EVENTS, answer.body
-    late = [a - b for a, b in zip(there, provider.sent)]
-    return max(late + [abs(a - b) for a, b in zip(gaps(there), gaps(provider.sent))])
+    assert len(there) == len(sent) == EVENTS, answer.body
+    late = [a - b for a, b in zip(there, sent)]
+    return max(late + [abs(a - b) for a, b in zip(gaps(there), gaps(sent))])
 
 
-def assert_one_by_one(provider, send):
-    """Within some tries every token is there at once, and all gaps are what the provider made."""
+def assert_one_by_one(paced, weir, front, *args):
+    """Within some tries every token is there at once, and all gaps are what the provider made. After
+    the first try what a busy machine does is measured beside, without the front, and forgiven."""
     found = []
-    for _ in range(TRIES):
-        answer = send()
-        found.append(worst(provider, answer))
-        if found[-1] <= NEAR_S * patience():
+    for turn in range(TRIES):
+        beside = ask(NoFront(weir), text="beside") if turn else None
+        answer = ask(front, *args, text="through")
+        came = worst(answer, paced.sent["through"])
+        noise = worst(beside, paced.sent["beside"]) if beside else 0
+        if came <= NEAR_S * patience() + noise:
             return answer
-    pytest.fail(f"tokens came late or bunched, by {found} s")
+        found.append((came, noise))
+    pytest.fail(f"tokens came late or bunched, by (through the front, without it) {found} s")
 
 
 @pytest.mark.parametrize("kind, version", VERSIONS)
@@ -147,7 +160,7 @@ def test_tokens_arrive_one_by_one(behind, kind, version):
     behind.upstream.handler = paced = Paced()
     told = "--http2-prior-knowledge" if version == "http2" and not front.is_tls else f"--{version}"
     # --compressed: a client that would take a compressed answer, as browsers do.
-    answer = assert_one_by_one(paced, lambda: ask(front, told, "--compressed"))
+    answer = assert_one_by_one(paced, behind.weir, front, told, "--compressed")
     assert "content-encoding" not in answer.headers
     assert answer.status_line.split()[0] == {"http1.1": "HTTP/1.1", "http2": "HTTP/2"}[version]
     assert answer.headers["content-type"].startswith("text/event-stream")
@@ -161,7 +174,8 @@ FULL = [f for f in FRONTS if f is not BareNginx]
 def test_and_the_test_would_notice_a_buffer(weir, upstream, make_front):
     upstream.handler = paced = Paced()
     front = make_front(BareNginx, weir.port, title="broken")
-    assert worst(paced, ask(front)) > 10 * GAP_S  # all of them come at the end
+    late = worst(ask(front, text="through"), paced.sent["through"])
+    assert late > 10 * GAP_S  # all of them come at the end
 
 
 # Compression that somebody switches on for streams as well, in spite of weir's no-transform: {as
@@ -216,9 +230,10 @@ def test_what_compression_does_to_tokens(weir, upstream, make_front, kind, chang
     upstream.handler = paced = Paced()
     front = make_front(kind, weir.port, changes=changes)
     if comes_to == HELD:
-        assert worst(paced, ask(front, "--compressed")) > NEAR_S
+        answer = ask(front, "--compressed", text="through")
+        assert worst(answer, paced.sent["through"]) > NEAR_S
         return
-    answer = assert_one_by_one(paced, lambda: ask(front, "--compressed"))
+    answer = assert_one_by_one(paced, weir, front, "--compressed")
     assert ("content-encoding" in answer.headers) == (comes_to == COMPRESSED)
 
 
@@ -245,7 +260,7 @@ CUTS = [
 
 
 def thinking(call):
-    """A provider that is silent for longer than the server waits, before its first token and after."""
+    """A provider that is silent for longer than the server waits, before and after a token."""
     call.sleep(1.6 * CUT_S)
     call.start_stream()
     call.write(sse.chunk("Well,"))
@@ -303,7 +318,7 @@ def test_a_large_request_passes(behind, kind):
     front = behind.front(kind)
     behind.upstream.handler = chat()
     text = "word " * 600_000
-    answer = ask(front, messages=[{"role": "user", "content": text}])
+    answer = ask(front, text=text)
     code, said = answer.finish()
     assert (code, answer.status_line.split()[1]) == (0, "200"), said + answer.body.decode()
     assert behind.upstream.only_request().json()["messages"][0]["content"] == text

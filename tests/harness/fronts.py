@@ -205,7 +205,7 @@ class HAProxy(Front):
 
 class Apache(Front):
     page, title = "apache.md", "/etc/apache2/sites-available/weir.conf"
-    # Besides what the page enables, these are on in Debian's packages. Debian compresses fewer types.
+    # Besides what the page enables, these are on in Debian's packages; it compresses fewer types.
     usual = ("mpm_event", "authz_core", "env", "deflate", "filter", "reqtimeout")
     needed = {"ssl": ("socache_shmcb",)}
     main = """\
@@ -271,7 +271,7 @@ class Envoy(Front):
     def places(self):
         return self.tls_files() | {
             "address: 0.0.0.0, port_value: 443": f"address: 127.0.0.1, port_value: {self.port}",
-            "address: 127.0.0.1, port_value: 8080": f"address: 127.0.0.1, port_value: {self.behind}",
+            "port_value: 8080": f"port_value: {self.behind}",
         }
 
     def command(self):
