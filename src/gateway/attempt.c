@@ -108,6 +108,7 @@ bool exchange_forget_attempt(struct exchange *ex)
     rec->error = rec->error_message = rec->finish_reason = rec->model_answered = STR_EMPTY;
     rec->upstream_dialect = STR_EMPTY;
     rec->upstream_status = 0;
+    rec->connect_ns = -1;
     struct arena *fresh = arena_new(HEAD_ARENA_BYTES);
     if (fresh == NULL)
         return false;

@@ -34,10 +34,12 @@ struct attempts {
     bool is_last_resort; /* nothing else is left: guesses about limits do not count */
     struct health_lease lease;
     struct limit_ticket ticket;
+    int64_t queue_until_ns; /* the ticket waits no longer, however often it loses its turn */
     int64_t begun_ns;
     /* What the try under way came to. */
     struct health_result result;
     bool is_told;  /* by attempts_error or _failure */
+    bool is_unfit; /* it was never asked */
     bool goes_on;  /* another try follows ... */
     int64_t at_ns; /* ... then */
     struct buf failed, failed_header;
@@ -207,8 +209,15 @@ static void note_failed(struct attempts *a, const struct outcome_rule *rule)
     BUF_LIT(&a->failed, "\"}");
     BUF_LIT(&a->failed_header, ";");
     buf_add_str(&a->failed_header, str_c(rule->name));
+    if (!buf_ok(&a->failed))
+        return; /* half of it is no JSON */
     struct str parts[] = {STR("["), buf_str(&a->failed), STR("]")};
     ex->record.failed = arena_concat(ex->arena, parts, ARRAY_LEN(parts));
+}
+
+static bool has_sent_nothing(const struct exchange *ex)
+{
+    return ex->http->status == 0 || ex->is_head_early;
 }
 
 static bool fail(struct exchange *ex, enum outcome_class outcome, unsigned status,
@@ -229,8 +238,7 @@ static bool fail(struct exchange *ex, enum outcome_class outcome, unsigned statu
     note_failed(a, rule);
     metrics_count(METRIC_ATTEMPTS_FAILED, 1);
     /* What has begun to leave is continued in another way, or not at all. */
-    bool has_sent_nothing = ex->http->status == 0 || ex->is_head_early;
-    a->goes_on = has_sent_nothing && choose_next(a, rule);
+    a->goes_on = has_sent_nothing(ex) && choose_next(a, rule);
     return a->goes_on;
 }
 
@@ -252,11 +260,12 @@ bool attempts_unfit(struct exchange *ex)
     int next;
     if (a == NULL)
         return false;
-    a->is_told = true;
+    a->is_told = a->is_unfit = true;
     a->result.outcome = OUTCOME_CANCELLED;
     attempts_settle(ex);
     a->states[a->at].is_passed_over = true;
-    if ((next = next_of_part(a, step_of(a, a->at)->part)) < 0)
+    /* Within a stream it is attempts_continue that finds the next. */
+    if (!has_sent_nothing(ex) || (next = next_of_part(a, step_of(a, a->at)->part)) < 0)
         return false;
     a->at = (unsigned)next;
     a->at_ns = clock_mono_ns();
@@ -304,10 +313,10 @@ YIELDS static int refuse_no_target(struct attempts *a, enum health_verdict verdi
     int64_t wait_ns = until_ns - clock_mono_ns();
     bool is_limited = verdict == HEALTH_LIMITED;
     const char *why = is_limited ? "every key is at its limit" : "it failed too often of late";
-    if (until_ns != CLOCK_NEVER && wait_ns > 0)
+    if (until_ns != CLOCK_NEVER)
         exchange_answer_header(
             ex, STR("Retry-After"),
-            arena_u64(ex->head_arena, (uint64_t)(wait_ns + NS_PER_SEC - 1) / NS_PER_SEC));
+            arena_u64(ex->head_arena, (uint64_t)MAX((wait_ns + NS_PER_SEC - 1) / NS_PER_SEC, 1)));
     ex->record.provider = provider;
     ex->record.model = step->model;
     refuse(ex, is_limited ? REFUSE_LIMITED : REFUSE_NO_TARGET, STR_EMPTY,
@@ -337,6 +346,8 @@ YIELDS static int wait_for_key(struct attempts *a, int64_t until_ns)
     const struct plan_step *step = step_of(a, a->at);
     int64_t deadline_ns =
         MIN(clock_add_ns(clock_mono_ns(), ex->policy->queue_wait_ns), exchange_deadline(ex));
+    if (a->ticket.is_in)
+        deadline_ns = a->queue_until_ns;
     if (until_ns > deadline_ns)
         return -ERR_TIMEOUT;
     if (!a->ticket.is_in) {
@@ -344,6 +355,7 @@ YIELDS static int wait_for_key(struct attempts *a, int64_t until_ns)
                                   step->model, ex->policy->queue_length);
         if (r < 0)
             return r;
+        a->queue_until_ns = deadline_ns;
         http_request_watch_hangup(ex->http, ex->task);
         metrics_count(METRIC_LIMIT_WAITS, 1);
     }
@@ -374,14 +386,15 @@ YIELDS static int on_refusal(struct attempts *a, enum health_verdict verdict, in
         a->at = (unsigned)next;
         return 0;
     }
-    if (!a->is_last_resort) {
-        a->is_last_resort = true;
-        return 0;
-    }
     if (verdict == HEALTH_LIMITED && mode == LIMITED_NEXT) {
         int r = wait_for_key(a, until_ns);
         if (r == 0 || r == -ERR_CANCELED)
             return r < 0 ? end_wait(a, r) : 0;
+    }
+    bool is_told_off = verdict == HEALTH_LIMITED && mode != LIMITED_NEXT;
+    if (!a->is_last_resort && !is_told_off) {
+        a->is_last_resort = true;
+        return 0;
     }
     return refuse_no_target(a, verdict, until_ns);
 }
@@ -397,7 +410,7 @@ static void take_step(struct attempts *a)
     ex->record.upstream_key = upstream_key_name(ex->upstream, ex->key_index);
     a->begun_ns = clock_mono_ns();
     a->result = (struct health_result){.outcome = OUTCOME_OK, .retry_after_ns = -1};
-    a->is_told = a->goes_on = false;
+    a->is_told = a->is_unfit = a->goes_on = false;
 }
 
 /* Where there is nothing to choose from, limits are the provider's to tell: it may have more to
@@ -468,7 +481,8 @@ YIELDS bool attempts_continue(struct exchange *ex)
 {
     struct attempts *a = ex->attempts;
     const struct outcome_rule *rule = &outcome_rules[a->result.outcome];
-    return choose_next(a, rule) && wait_before_retry(a) == 0 && begin_try(a) == 0;
+    bool has_next = a->is_unfit ? go_to(a, attempts_untried(ex)) : choose_next(a, rule);
+    return has_next && wait_before_retry(a) == 0 && begin_try(a) == 0;
 }
 
 /* --- the loop --- */
@@ -489,9 +503,12 @@ YIELDS static void try_until_answered(struct attempts *a)
 {
     struct exchange *ex = a->ex;
     while (begin_try(a) == 0) {
-        if (exchange_prepare(ex) == 0 && exchange_attempt(ex) == 0)
+        bool is_answered = exchange_prepare(ex) == 0 && exchange_attempt(ex) == 0;
+        if (is_answered)
             exchange_relay(ex);
-        if (!a->is_told && str_eq(ex->record.outcome, STR("client_gone")))
+        /* What was never asked, or not to its end, has shown neither health nor a fault. */
+        if (!a->is_told && (!is_answered || task_cancel_reason(ex->task) != ERR_NONE ||
+                            str_eq(ex->record.outcome, STR("client_gone"))))
             a->result.outcome = OUTCOME_CANCELLED;
         attempts_settle(ex);
         if (!a->goes_on || wait_before_retry(a) < 0)
@@ -500,8 +517,10 @@ YIELDS static void try_until_answered(struct attempts *a)
             refuse_no_memory(ex);
             return;
         }
-        exchange_answer_header(ex, STR("x-weir-failed"),
-                               arena_dup(ex->head_arena, buf_str(&a->failed_header)));
+        ex->record.usage = TOKEN_USAGE_NONE;
+        if (a->failed_header.len > 0 && buf_ok(&a->failed_header))
+            exchange_answer_header(ex, STR("x-weir-failed"),
+                                   arena_dup(ex->head_arena, buf_str(&a->failed_header)));
     }
 }
 

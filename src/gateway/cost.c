@@ -37,13 +37,16 @@ void exchange_note_cost(struct exchange *ex)
     struct request_record *rec = &ex->record;
     rec->cost_nano_usd = -1;
     rec->is_unpriced = false;
+    bool has_parts = rec->continued > 0 || ex->spent_nano_usd > 0;
+    if (has_parts)
+        rec->cost_nano_usd = ex->spent_nano_usd;
     if (!has_cost(ex))
         return;
-    const struct token_usage *usage = rec->continued > 0 ? &ex->part_usage : &rec->usage;
-    rec->cost_nano_usd =
+    const struct token_usage *usage = has_parts ? &ex->part_usage : &rec->usage;
+    int64_t nano_usd =
         cost_of(ex->upstream->provider, rec->model, rec->model_answered, usage, &rec->is_unpriced);
-    if (rec->cost_nano_usd >= 0)
-        rec->cost_nano_usd += ex->spent_nano_usd;
+    if (nano_usd >= 0)
+        rec->cost_nano_usd = ex->spent_nano_usd + nano_usd;
 }
 
 void exchange_add_cost_header(struct exchange *ex)

@@ -24,7 +24,7 @@ struct detached_sink {
     /* Its exchange begins; may be NULL. */
     void (*begun)(struct exchange *ex);
     /* What it does once its request is read and scanned; NULL = what every request does. */
-    YIELDS void (*run)(struct exchange *ex);
+    YIELDS void (*serve)(struct exchange *ex);
     /* Bytes of the answer. With the first of them the head is due: http.status, `headers` and
      * `content_length`. */
     YIELDS int (*write)(struct detached *d, const struct iovec *iov, int count, bool is_last);

@@ -313,7 +313,7 @@ YIELDS static void end_leg(struct detached *d)
 
 static const struct detached_sink leg_sink = {
     .begun = begin_leg,
-    .run = run_leg,
+    .serve = run_leg,
     .write = write_leg,
     .settled = settle_leg,
     .ended = end_leg,
@@ -509,7 +509,7 @@ static void give_back_budget(struct race *race)
         metrics_count(METRIC_HEDGES_WON, 1);
 }
 
-YIELDS static void run(struct race *race, int64_t hedge_ns)
+YIELDS static void run_race(struct race *race, int64_t hedge_ns)
 {
     struct exchange *ex = race->ex;
     http_request_watch_hangup(ex->http, ex->task);
@@ -552,6 +552,6 @@ YIELDS bool hedge_run(struct exchange *ex)
     ex->asked = ex->record.model_asked = arena_dup(ex->arena, ex->asked);
     if (!start_first(race))
         return false;
-    run(race, clock_add_ns(clock_mono_ns(), wait_ns));
+    run_race(race, clock_add_ns(clock_mono_ns(), wait_ns));
     return true;
 }

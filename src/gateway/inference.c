@@ -96,9 +96,9 @@ YIELDS int exchange_scan(struct exchange *ex)
 YIELDS static bool detached_runs(struct exchange *ex)
 {
     const struct detached *detached = detached_of(ex->http);
-    if (detached == NULL || detached->sink->run == NULL)
+    if (detached == NULL || detached->sink->serve == NULL)
         return false;
-    detached->sink->run(ex);
+    detached->sink->serve(ex);
     return true;
 }
 

@@ -30,7 +30,7 @@ static void begin(struct exchange *ex)
     ex->record.is_mirror = ex->record.is_extra = true;
 }
 
-YIELDS static void run(struct exchange *ex)
+YIELDS static void run_mirror(struct exchange *ex)
 {
     const struct mirror *mirror = detached_of(ex->http)->owner;
     ex->asked = mirror->target;
@@ -54,7 +54,7 @@ YIELDS static void end(struct detached *d)
 
 static const struct detached_sink mirror_sink = {
     .begun = begin,
-    .run = run,
+    .serve = run_mirror,
     .write = discard,
     .ended = end,
 };

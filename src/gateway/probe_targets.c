@@ -154,7 +154,7 @@ YIELDS static void end_short(struct detached *d)
 
 static const struct detached_sink short_sink = {
     .begun = begin_short,
-    .run = run_short,
+    .serve = run_short,
     .write = discard,
     .settled = settle_short,
     .ended = end_short,

@@ -67,6 +67,8 @@ YIELDS static int ask(struct relay *relay, struct continuation *c)
     if (!exchange_forget_attempt(ex))
         return -ERR_NOMEM;
     int r = c != NULL ? prepare(relay, c) : exchange_prepare(ex);
+    if (r == -ERR_INVALID)
+        attempts_unfit(ex); /* it is not the target's fault */
     if (r == 0)
         r = exchange_attempt(ex);
     if (r < 0)
@@ -100,9 +102,13 @@ static struct token_usage part_usage(const struct relay *relay)
 /* The old provider's part is over: what is known of it stays in the record. */
 static void leave_old(struct relay *relay)
 {
+    struct exchange *ex = relay->ex;
     struct token_usage usage = part_usage(relay);
-    exchange_add_part_cost(relay->ex, &usage);
-    relay->ex->record.events += relay->observer.events;
+    relay_note_stream(relay);
+    exchange_add_part_cost(ex, &usage);
+    ex->part_usage = TOKEN_USAGE_NONE;
+    ex->record.usage.is_partial = true;
+    relay->is_left = true;
     stream_observer_fini(&relay->observer);
     relay->finished_ns = 0;
     relay->owes_lf = false;
@@ -125,6 +131,7 @@ YIELDS static int go_on(struct relay *relay, struct continuation *c, int code)
     while (attempts_continue(ex)) {
         int r = ask(relay, c);
         if (r == 0) {
+            relay->is_left = false;
             ex->record.continued++;
             metrics_count(METRIC_STREAMS_CONTINUED, 1);
             mark_seam(relay, from);

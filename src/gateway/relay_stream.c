@@ -219,12 +219,17 @@ YIELDS static int take_bytes(struct relay *relay, struct str bytes, int64_t now_
     }
 }
 
-/* The dialect's error event. Where nothing was translated there is no encoder that knows where the
- * stream stands: a fresh one says the error alone. */
+/* The dialect's error event. Where nobody went on, it is said by who read what was delivered: the
+ * translation may have said it in words that were held back. Where nothing was translated there is
+ * no encoder that knows where the stream stands: a fresh one says the error alone. */
 static void write_error_event(struct relay *relay, const struct llm_error *error)
 {
     struct exchange *ex = relay->ex;
-    if (relay->way == RELAY_TRANSLATED) {
+    if (relay->continuation != NULL && continuation_is_waiting(relay->continuation)) {
+        continuation_fail(relay->continuation, error, &relay->writer.frames);
+        return;
+    }
+    if (relay->way == RELAY_TRANSLATED && ex->translation != NULL) {
         translation_fail(ex->translation, error, &relay->writer.frames);
         return;
     }
@@ -416,7 +421,7 @@ YIELDS static int relay_once(struct relay *relay)
     return 0;
 }
 
-static void note_stream(struct relay *relay)
+void relay_note_stream(struct relay *relay)
 {
     struct exchange *ex = relay->ex;
     const struct stream_observer *o = &relay->observer;
@@ -514,10 +519,12 @@ YIELDS void relay_stream(struct exchange *ex, enum stream_framing framing)
     }
     if (r < 0)
         end_broken(relay, r);
-    note_stream(relay);
+    if (!relay->is_left)
+        relay_note_stream(relay);
     keep_response(relay);
     stream_observer_fini(&relay->observer);
     frame_writer_fini(&relay->writer);
     relay_continue_fini(relay);
     buf_fini(&relay->copied);
+    buf_fini(&relay->journal);
 }

@@ -29,6 +29,7 @@ struct relay {
     bool has_begun;      /* the head and a first event were sent, or are about to be */
     bool is_over;        /* nothing more will be sent */
     bool client_failed;  /* a write to the client failed */
+    bool is_left;        /* what the provider that broke has told is in the record already */
     bool owes_lf;        /* the last event came without the LF of its last CRLF */
     int64_t content_ns;  /* when content last came */
     int64_t finished_ns; /* when the last finish reason came; 0 = not yet */
@@ -43,6 +44,9 @@ struct relay {
 
 /* Reads the provider's stream in that framing from here on. */
 int relay_set_up(struct relay *relay, enum stream_framing framing);
+
+/* What was observed goes to the record: once for each provider that gave a part. */
+void relay_note_stream(struct relay *relay);
 
 /* Sends what was queued, with the head if that waits still. */
 YIELDS int relay_send_now(struct relay *relay, bool is_last);

@@ -104,7 +104,11 @@ YIELDS int response_expand(struct exchange *ex)
     if (r == 0 && buf_ok(&body)) {
         buf_fini(&ex->body);
         ex->body = body;
-        return 0;
+        /* Another try may splice into it. */
+        r = ex->client->scan(buf_str(&ex->body), ex->settings->json_depth, ex->arena, &ex->scan);
+        if (r < 0)
+            refuse(ex, REFUSE_BODY, ex->scan.bad_param, "%s", err_slot()->message);
+        return r;
     }
     buf_fini(&body);
     if (ex->http->status == 0)

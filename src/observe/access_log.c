@@ -38,7 +38,7 @@ static const uint16_t texts[] = {
     TEXT(operation),        TEXT(dialect),   TEXT(key_name),       TEXT(model_asked),
     TEXT(provider),         TEXT(model),     TEXT(model_answered), TEXT(route),
     TEXT(outcome),          TEXT(error),     TEXT(error_message),  TEXT(finish_reason),
-    TEXT(upstream_dialect), TEXT(failed),    TEXT(upstream_key),
+    TEXT(upstream_dialect), TEXT(failed),    TEXT(upstream_key),   TEXT(pair),
 };
 
 /* Lines on their way to one sink. Only the writer touches it. */

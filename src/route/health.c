@@ -33,8 +33,11 @@ static enum health_verdict judge_bench(const struct health_entry *entry,
                                        enum health_lenience lenience, int64_t now_ns,
                                        int64_t *until_ns)
 {
-    if (!limits_is_benched(&entry->limits, now_ns, until_ns) || lenience == HEALTH_ONLY_ONE ||
-        (lenience == HEALTH_LAST_RESORT && entry->limits.bench_why == BENCH_GUESSED))
+    if (!limits_is_benched(&entry->limits, now_ns, until_ns))
+        return HEALTH_GO;
+    bool is_guess = entry->limits.bench_why == BENCH_GUESSED;
+    bool is_short = *until_ns - now_ns <= HEALTH_SHORT_BENCH_NS;
+    if ((is_guess && lenience != HEALTH_STRICT) || (is_short && lenience == HEALTH_ONLY_ONE))
         return HEALTH_GO;
     return entry->bench_for == OUTCOME_DENIED ? HEALTH_BENCHED : HEALTH_LIMITED;
 }

@@ -44,13 +44,17 @@ static inline bool health_may_go(enum health_verdict verdict)
     return verdict <= HEALTH_PROBE;
 }
 
+/* A bench up to here is short. */
+#define HEALTH_SHORT_BENCH_NS (INT64_C(60) * 1000000000)
+
 /* How much of what is known of limits keeps an attempt from being made. An open breaker always
  * does. */
 enum health_lenience {
     HEALTH_STRICT,      /* all of it: there are others to go to */
     HEALTH_LAST_RESORT, /* no guesses (a refusal without a time, a limit that is near): there is
                            nothing else; but what the provider said until when */
-    HEALTH_ONLY_ONE,    /* nothing: the only key of the only target, its provider may say itself */
+    HEALTH_ONLY_ONE, /* nothing but a bench that is long (a daily quota): the only key of the only
+                        target, its provider may say itself */
 };
 
 /* Who asks, and for what. */

@@ -54,7 +54,7 @@ extern const char *const route_resume_names[RESUME_COUNT + 1];
 /* What a request does when every key of its target is at its limit. */
 enum route_when_limited {
     LIMITED_NEXT, /* goes to the next target; waits where there is none, but for the only key of
-                     the only target, which is asked */
+                     the only target, which is asked unless its bench is long */
     LIMITED_WAIT, /* waits in the queue, then goes on */
     LIMITED_FAIL, /* goes to the next target; 429 where there is none */
     LIMITED_COUNT

@@ -193,6 +193,16 @@ int continuation_complete(struct continuation *c, struct llm_frames *frames)
     return c->client->encode(c->encoder, &event, frames);
 }
 
+int continuation_fail(struct continuation *c, const struct llm_error *error,
+                      struct llm_frames *frames)
+{
+    struct llm_event event = llm_event_make(EVENT_ERROR);
+    event.error = *error;
+    if (c->verdict == CONTINUATION_OVER)
+        return 0;
+    return c->client->encode(c->encoder, &event, frames);
+}
+
 static int64_t add_told(int64_t a, int64_t b)
 {
     return a < 0 ? b : b < 0 ? a : a + b;

@@ -115,6 +115,16 @@ int continuation_start(struct continuation *c, struct translation *translation);
 /* COMPLETE: what the client is owed, an end. */
 int continuation_complete(struct continuation *c, struct llm_frames *frames);
 
+/* Nobody goes on: the client's dialect says so, where its stream stands. Only while no answer was
+ * started; from then on translation_fail does it. Writes nothing where all was said (OVER). */
+int continuation_fail(struct continuation *c, const struct llm_error *error,
+                      struct llm_frames *frames);
+/* Whether continuation_fail is the one that can say it. */
+static inline bool continuation_is_waiting(const struct continuation *c)
+{
+    return c->encoder_arena != NULL;
+}
+
 void continuation_fini(struct continuation *c);
 
 #endif

@@ -207,11 +207,28 @@ int stream_observer_next(struct stream_observer *o, struct str *input, struct st
     return r < 0 ? r : 1;
 }
 
+/* The event that nothing terminated was cut in its data, where a scanner that only looks for what
+ * it knows would not see it. */
+static bool is_cut(struct str data)
+{
+    struct json_scan scan;
+    data = str_trim(data);
+    return !str_eq(data, STR("[DONE]")) &&
+           json_scan_object(data, JSON_DEPTH_DEFAULT, NULL, 0, &scan) < 0;
+}
+
 int stream_observer_finish(struct stream_observer *o, struct stream_event *event)
 {
     int r = frame_finish(&o->splitter, &event->frame);
     if (r != 1)
         return r;
+    if (event->frame.has_data && is_cut(event->frame.data)) {
+        o->events++;
+        o->undecodable++;
+        event->kind = STREAM_OTHER;
+        event->is_garbled = true;
+        return 1;
+    }
     r = observe(o, event);
     return r < 0 ? r : 1;
 }

@@ -11,7 +11,7 @@ from harness.model import CALL_IDS, Reply
 from harness.sse import text_of
 from harness.weir import config
 
-from .test_failover import KEY_HEADER, QUICK, Failing, client_of, keys, row
+from .test_failover import KEY_HEADER, QUICK, Failing, client_of, keys, ms, row
 
 TEXT = (
     "Rivers are the memory of a landscape — they keep what rain has told them. Over thousands of "
@@ -126,7 +126,7 @@ def broken(make_weir, make_upstream):
     def make(first, second, how, after, **routing):
         a, b = Breaking(first, how, after), Failing(going_on(second))
         rows = {"a": row(make_upstream(a), first), "b": row(make_upstream(b), second)}
-        policy = QUICK | {"timeouts": {"first_byte": "2s", "stall": "400ms"}} | routing
+        policy = QUICK | {"timeouts": {"first_byte": ms(2000), "stall": ms(400)}} | routing
         routes = {"r": {"targets": ["a/m", "b/m"]}}
         return make_weir(config(rows, keys=keys(), routes=routes, routing=policy)), a, b
 

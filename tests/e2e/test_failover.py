@@ -8,7 +8,7 @@ import pytest
 from harness import model, sdk
 from harness.sse import messages
 from harness.upstream import PeerGone
-from harness.weir import config, provider, virtual_key
+from harness.weir import config, patience, provider, virtual_key
 
 CHAT = {"messages": [{"role": "user", "content": "world"}]}
 KEY_HEADER = {"Authorization": f"Bearer {sdk.KEY}"}
@@ -110,7 +110,14 @@ def route(*targets, **more):
     return {"strategy": "priority", "targets": list(targets), **more}
 
 
-QUICK = {"backoff": "5ms", "breaker": {"failures": 0}, "timeouts": {"first_byte": "700ms"}}
+
+
+def ms(milliseconds):
+    """A time of the config that slow builds are given more of."""
+    return f"{int(milliseconds * patience())}ms"
+
+
+QUICK = {"backoff": "5ms", "breaker": {"failures": 0}, "timeouts": {"first_byte": ms(700)}}
 
 
 @pytest.fixture

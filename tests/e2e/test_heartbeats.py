@@ -6,9 +6,9 @@ from harness import model, sdk
 from harness.weir import config
 
 from .test_continuation import TEXT, Breaking, going_on, sdk_of
-from .test_failover import KEY_HEADER, QUICK, Failing, client_of, keys, row, status
+from .test_failover import KEY_HEADER, QUICK, Failing, client_of, keys, ms, row, status
 
-EARLY = {"early_head": "150ms", "timeouts": {"first_byte": "3s"}}
+EARLY = {"early_head": "150ms", "timeouts": {"first_byte": ms(3000)}}
 
 
 def slow(seconds, then=None):
@@ -98,7 +98,7 @@ def test_heartbeats_while_the_next_provider_is_waited_for(make_weir, make_upstre
         rows,
         keys=keys(),
         routes={"r": {"targets": ["a/m", "b/m"]}},
-        routing=QUICK | {"timeouts": {"first_byte": "5s"}},
+        routing=QUICK | {"timeouts": {"first_byte": ms(5000)}},
         timeouts={"heartbeat": "100ms"},
     )
     weir = make_weir(settings)

@@ -12,6 +12,7 @@
 #include "observe/access_log.h"
 #include "observe/metrics.h"
 #include "route/health.h"
+#include "route/plan.h"
 #include "rt/io.h"
 #include "rt/sys.h"
 
@@ -32,7 +33,44 @@ static const char stream_request[] = "POST /v1/chat/completions HTTP/1.1\r\nHost
                                      "{\"stream\":true,\"model\":\"sim/echo?delay=0ms&pace=0ms\","
                                      "\"messages\":[{\"role\":\"user\",\"content\":\"hi\"}]}";
 
+/* The first target fails: before its answer, or in the middle of its stream. */
+#define ROUTED(name, more)                                                                       \
+    "POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer nth-failure-key\r\n" \
+    "Content-Length: " more "\r\n\r\n{\"model\":\"" name "\","
+static const char failover_request[] =
+    ROUTED("over", "60") "\"messages\":[{\"role\":\"user\",\"content\":\"hi\"}]}";
+/* What a call says is the same when it is asked for again. */
+static const char continued_request[] = ROUTED(
+    "cont",
+    "238") "\"stream\":true,\"tool_choice\":\"required\",\"tools\":[{\"type\":\"function\",\"function\":{\"name\":\"f\",\"parameters\":{\"type\":\"object\",\"properties\":{\"a\":{\"type\":\"string\"}},\"required\":[\"a\"]}}}],\"messages\":[{\"role\":\"user\",\"content\":\"hi\"}]}";
+
 static struct gateway_thread *gateway;
+
+static void make_route(struct settings *s, unsigned index, struct str name, struct str first)
+{
+    struct route_target *targets = arena_calloc(s->arena, 2 * sizeof(*targets));
+    struct route *route = &s->routes[index];
+    assert_non_null(targets);
+    targets[0] = (struct route_target){.target = first, .weight = 1};
+    targets[1] = (struct route_target){.target = STR("sim/echo?delay=0ms&pace=0ms"), .weight = 1};
+    *route =
+        (struct route){.name = name, .targets = targets, .target_count = 2, .policy = s->routing};
+    assert_int_equal(route_prepare(route, s->arena), 0);
+}
+
+static void make_routes(struct settings *s)
+{
+    s->routing = route_policy_default;
+    s->routing.backoff_ns = s->routing.backoff_max_ns = 1;
+    s->routing.breaker_failures = s->routing.breaker_percent = 0;
+    s->routing.retry_budget_percent = 100;
+    s->journal.stream_bytes = 1 << 16;
+    s->routes = arena_calloc(s->arena, 2 * sizeof(*s->routes));
+    s->route_count = 2;
+    assert_non_null(s->routes);
+    make_route(s, 0, STR("over"), STR("sim/echo?delay=0ms&error=500"));
+    make_route(s, 1, STR("cont"), STR("sim/echo?delay=0ms&pace=0ms&break=1"));
+}
 
 static struct settings *make_settings(void)
 {
@@ -65,6 +103,7 @@ static struct settings *make_settings(void)
     p->auth = AUTH_NO_CREDENTIAL;
     p->paths[OPERATION_CHAT] = STR("/chat/completions");
     assert_int_equal(provider_resolve(p), 0);
+    make_routes(s);
     return s;
 }
 
@@ -130,6 +169,7 @@ static bool fail_nth(void *ctx, enum sys_call call, int fd, int64_t *result)
 struct outcome {
     bool failed; /* the fault was met */
     bool answered;
+    bool was_tried_twice, is_whole; /* by its header; without an error in it */
     unsigned status;
 };
 
@@ -173,6 +213,9 @@ static struct outcome run(const char *request, size_t len, uint64_t nth_alloc, u
     outcome.answered = is_complete(buf_str(&client.answer));
     if (outcome.answered)
         outcome.status = status_of(buf_str(&client.answer));
+    outcome.was_tried_twice = str_find(buf_str(&client.answer), STR("x-weir-attempts: 2")) >= 0 ||
+                              str_find(buf_str(&client.answer), STR(": weir failover")) >= 0;
+    outcome.is_whole = str_find(buf_str(&client.answer), STR("\"error\"")) < 0;
     buf_fini(&client.answer);
     return outcome;
 }
@@ -224,6 +267,29 @@ static void a_stream_survives_every_failure(void **state)
     fail_every_one(stream_request, sizeof(stream_request) - 1);
 }
 
+/* The way that is to be tested is the one that is gone. */
+static void expect_two_tries(const char *request, size_t len)
+{
+    struct outcome o = run(request, len, 0, 0);
+    assert_true(o.answered && o.is_whole && o.was_tried_twice);
+}
+
+static void a_failover_survives_every_failure(void **state)
+{
+    (void)state;
+    expect_two_tries(failover_request, sizeof(failover_request) - 1);
+    fail_every_one(failover_request, sizeof(failover_request) - 1);
+    expect_two_tries(failover_request, sizeof(failover_request) - 1);
+}
+
+static void a_continued_stream_survives_every_failure(void **state)
+{
+    (void)state;
+    expect_two_tries(continued_request, sizeof(continued_request) - 1);
+    fail_every_one(continued_request, sizeof(continued_request) - 1);
+    expect_two_tries(continued_request, sizeof(continued_request) - 1);
+}
+
 static int set_up(void **state)
 {
     (void)state;
@@ -256,6 +322,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_whole_answer_survives_every_failure),
         cmocka_unit_test(a_stream_survives_every_failure),
+        cmocka_unit_test(a_failover_survives_every_failure),
+        cmocka_unit_test(a_continued_stream_survives_every_failure),
     };
     return cmocka_run_group_tests_name("sim/nth-failure", tests, set_up, tear_down);
 }

@@ -45,7 +45,7 @@ static struct str data_of(const struct bedrock_grammar *g)
 static int64_t int_at(const struct bedrock_grammar *g, const char *path)
 {
     struct json_value value;
-    int64_t n;
+    int64_t n = 0;
     if (!json_find(data_of(g), path, &value) || !json_number_i64(value, &n) || n < 0)
         breach(g, path);
     return n;

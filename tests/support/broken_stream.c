@@ -68,22 +68,29 @@ static void put_pieces(struct teller *t, unsigned block, enum llm_delta_kind kin
     }
 }
 
+static void put_call(struct teller *t, unsigned block, struct str id, const char *name,
+                     const char *arguments, size_t piece)
+{
+    struct llm_event event = llm_event_make(EVENT_BLOCK_START);
+    event.block = block;
+    event.block_kind = BLOCK_TOOL_CALL;
+    event.id = text_plain(id);
+    event.name = text_plain(str_c(name));
+    put(t, &event);
+    put_pieces(t, block, DELTA_ARGUMENTS, arguments, piece);
+    event = llm_event_make(EVENT_BLOCK_STOP);
+    event.block = block;
+    put(t, &event);
+}
+
 static void put_block(struct teller *t, unsigned block, enum llm_block_kind kind,
                       const struct tale *tale)
 {
     struct llm_event event = llm_event_make(EVENT_BLOCK_START);
     event.block = block;
     event.block_kind = kind;
-    if (kind == BLOCK_TOOL_CALL) {
-        event.id = TEXT_LIT("call_1");
-        event.name = text_plain(str_c(tale->call));
-    }
     put(t, &event);
-    if (kind == BLOCK_TOOL_CALL)
-        put_pieces(t, block, DELTA_ARGUMENTS, tale->arguments, tale->piece);
-    else
-        put_pieces(t, block, DELTA_TEXT, kind == BLOCK_TEXT ? tale->text : tale->thinking,
-                   tale->piece);
+    put_pieces(t, block, DELTA_TEXT, kind == BLOCK_TEXT ? tale->text : tale->thinking, tale->piece);
     if (kind == BLOCK_THINKING) {
         event = llm_event_make(EVENT_DELTA);
         event.block = block;
@@ -126,7 +133,9 @@ void tell(struct told *told, const struct dialect *dialect, const struct tale *t
     if (tale->text != NULL)
         put_block(&t, block++, BLOCK_TEXT, tale);
     if (tale->call != NULL)
-        put_block(&t, block++, BLOCK_TOOL_CALL, tale);
+        put_call(&t, block++, STR("call_1"), tale->call, tale->arguments, tale->piece);
+    if (tale->other_call != NULL)
+        put_call(&t, block++, STR("call_2"), tale->other_call, tale->other_arguments, tale->piece);
     if (!tale->is_cut_after_text) {
         put_usage(&t, tale->input, tale->output);
         event = llm_event_make(EVENT_FINISH);
@@ -174,6 +183,11 @@ static const char *const requests[DIALECT_COUNT] = {
         "\"properties\":{}}}]%s}",
 };
 
+struct str request_of(struct arena *arena, const struct dialect *client, const char *more_members)
+{
+    return arena_printf(arena, requests[client->id], more_members);
+}
+
 void broken_read(struct broken *b, const struct dialect *client, struct str sent)
 {
     memset(b, 0, sizeof(*b));
@@ -191,7 +205,7 @@ int broken_ask(struct broken *b, const struct dialect *provider, bool takes_pref
                const char *more_members)
 {
     bool has_path = b->client->id == DIALECT_GEMINI || b->client->id == DIALECT_BEDROCK;
-    struct str body = arena_printf(b->arena, requests[b->client->id], more_members);
+    struct str body = request_of(b->arena, b->client, more_members);
     b->provider = provider;
     b->traits.max_output_tokens = 1000;
     b->traits.takes_prefill = takes_prefill ? TRI_YES : TRI_UNSET;

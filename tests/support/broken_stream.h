@@ -12,8 +12,9 @@
 /* What a model says. NULL = none of it. */
 struct tale {
     const char *thinking, *text, *call, *arguments;
-    const char *id; /* of the answer; NULL = "resp_first" */
-    size_t piece;   /* bytes of a delta, at least */
+    const char *other_call, *other_arguments; /* after the first, of which the id differs */
+    const char *id;                           /* of the answer; NULL = "resp_first" */
+    size_t piece;                             /* bytes of a delta, at least */
     int64_t input, output;
     bool is_cut_after_text; /* no finish */
 };
@@ -31,6 +32,9 @@ struct told {
 void tell(struct told *told, const struct dialect *dialect, const struct tale *tale);
 void told_fini(struct told *told);
 enum stream_framing framing_of(const struct dialect *dialect);
+
+/* What the client of that dialect asks, `more_members` (", ..." or nothing) at its end. */
+struct str request_of(struct arena *arena, const struct dialect *client, const char *more_members);
 
 struct broken {
     const struct dialect *client, *provider;

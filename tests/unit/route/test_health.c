@@ -102,6 +102,10 @@ static void a_throttled_key_waits_as_long_as_it_was_told(void **state)
     /* Only where there is nothing to choose from at all. */
     ask.lenience = HEALTH_ONLY_ONE;
     assert_int_equal(verdict_of(&ask, NULL), HEALTH_GO);
+    struct health_ask spent = ask_for("spent", 1);
+    attempt(&spent, OUTCOME_QUOTA, 3600 * NS_PER_SEC);
+    spent.lenience = HEALTH_ONLY_ONE;
+    assert_int_equal(verdict_of(&spent, NULL), HEALTH_LIMITED);
     ask.lenience = HEALTH_LAST_RESORT;
     now = until;
     assert_int_equal(attempt(&ask, OUTCOME_OK, -1), first);
