@@ -1,6 +1,6 @@
 #include "control/path_write.h"
 
-enum { COLUMNS = 64 };
+enum { COLUMNS_MAX = 64 };
 
 static double ms(int64_t us)
 {
@@ -22,12 +22,19 @@ static char mark_of(unsigned events)
     return events == 1 ? '.' : events < 10 ? (char)('0' + events) : '#';
 }
 
-static void draw_row(struct buf *out, const char *name, const unsigned counts[COLUMNS])
+static void draw_row(struct buf *out, const char *name, const unsigned *counts, unsigned columns)
 {
     buf_printf(out, "  %s |", name);
-    for (unsigned i = 0; i < COLUMNS; i++)
+    for (unsigned i = 0; i < columns; i++)
         buf_add_char(out, mark_of(counts[i]));
     BUF_LIT(out, "|\n");
+}
+
+/* The column of a time, of which each covers what lies around it. */
+static unsigned column_of(int64_t at_us, int64_t span_us, unsigned columns)
+{
+    int64_t column = (MAX(at_us, 0) * (columns - 1) + span_us / 2) / span_us;
+    return (unsigned)MIN(column, (int64_t)columns - 1);
 }
 
 /* Both rows begin when the first event was sent, seen from here: as if the quickest event had taken
@@ -36,28 +43,26 @@ static void draw(const struct path_story *story, struct buf *out)
 {
     const struct path_timeline *t = story->timeline;
     const struct path_report *r = story->report;
-    unsigned sent[COLUMNS] = {0}, came[COLUMNS] = {0};
+    unsigned sent[COLUMNS_MAX] = {0}, came[COLUMNS_MAX] = {0};
     if (r->paced < 2)
         return;
-    int64_t from_us = t->events[0].sent_us, to_us = from_us + 1;
+    unsigned columns = MIN(MAX(r->paced, 20u), (unsigned)COLUMNS_MAX);
+    int64_t from_us = t->events[0].sent_us, span_us = 1;
     for (unsigned i = 0; i < r->paced; i++) {
-        to_us = MAX(to_us, t->events[i].came_us - r->base_us);
-        to_us = MAX(to_us, t->events[i].sent_us);
+        span_us = MAX(span_us, t->events[i].came_us - r->base_us - from_us);
+        span_us = MAX(span_us, t->events[i].sent_us - from_us);
     }
-    int64_t span_us = to_us - from_us;
     for (unsigned i = 0; i < r->paced; i++) {
-        int64_t sent_us = t->events[i].sent_us - from_us;
-        int64_t came_us = t->events[i].came_us - r->base_us - from_us;
-        sent[MIN(MAX(sent_us, 0) * COLUMNS / span_us, COLUMNS - 1)]++;
-        came[MIN(MAX(came_us, 0) * COLUMNS / span_us, COLUMNS - 1)]++;
+        sent[column_of(t->events[i].sent_us - from_us, span_us, columns)]++;
+        came[column_of(t->events[i].came_us - r->base_us - from_us, span_us, columns)]++;
     }
     buf_add_char(out, '\n');
-    draw_row(out, "sent", sent);
-    draw_row(out, "came", came);
+    draw_row(out, "sent", sent, columns);
+    draw_row(out, "came", came, columns);
     char end[24];
     int n = snprintf(end, sizeof(end), "%.2f s", seconds(span_us));
-    buf_printf(out, "        0%*s%s\n", COLUMNS - n - 1, "", end);
-    BUF_LIT(out, "        a column: . one event, 2-9 so many, # more\n\n");
+    buf_printf(out, "        0%*s%s\n", (int)columns - n - 1, "", end);
+    BUF_LIT(out, "        in a column: . one event, 2-9 so many, # more\n\n");
 }
 
 /* --- text ----------------------------------------------------------------------------------------
