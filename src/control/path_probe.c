@@ -297,24 +297,25 @@ YIELDS static int read_stream(struct probe *p)
 static void judge_end(struct probe *p, int r)
 {
     struct path_timeline *t = &p->timeline;
+    bool is_told = p->events.len > 0;
+    const char *why = "";
     t->end_us = since_sent(p, clock_mono_ns());
     if (t->end == PATH_END_ERROR)
         return;
-    if (p->is_done) {
+    if (p->is_done && is_told) {
         t->end = PATH_END_WHOLE;
+    } else if (p->is_done || (r == 0 && !is_told)) {
+        t->end = PATH_END_STRANGE;
+        why = "the answer is no self-test stream: is it a weir that answers, and sim/probe that is "
+              "asked?";
     } else if (r == -ERR_TIMEOUT) {
         t->end = PATH_END_QUIET;
-        snprintf(t->message, sizeof(t->message), "given up waiting");
-    } else if (r == 0 && p->events.len == 0) {
-        t->end = PATH_END_STRANGE;
-        snprintf(t->message, sizeof(t->message),
-                 "the answer is no self-test stream: is it a weir that answers, and does it have "
-                 "the provider sim?");
+        why = "given up waiting";
     } else {
         t->end = PATH_END_CUT;
-        snprintf(t->message, sizeof(t->message), "%s",
-                 r < 0 ? err_slot()->message : "the stream ended without its last event");
+        why = r < 0 ? err_slot()->message : "the stream ended without its last event";
     }
+    snprintf(t->message, sizeof(t->message), "%s", why);
 }
 
 /* --- the answer ----------------------------------------------------------------------------------
@@ -368,9 +369,13 @@ YIELDS static void read_answer(struct probe *p)
         p->decoder = content_decoder_new(encoding);
         r = p->decoder != NULL ? 0 : err_set(ERR_NOMEM, FAULT_GATEWAY, "no memory");
     }
-    if (r == 0)
-        r = read_stream(p);
-    judge_end(p, r);
+    if (r < 0) {
+        t->end = PATH_END_STRANGE;
+        t->end_us = t->head_us;
+        snprintf(t->message, sizeof(t->message), "%s", err_slot()->message);
+        return;
+    }
+    judge_end(p, read_stream(p));
 }
 
 /* Never got an answer: what is known of the path is how long it kept silent. */

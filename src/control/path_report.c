@@ -18,6 +18,7 @@ enum {
     EVENTS_MIN = 4,  /* fewer say nothing */
     CLOSE_SHARE = 4, /* events that come within a quarter of the time between them came together */
     HELD_MIN = 4,    /* a first bunch of so many is no accident */
+    NOTICED_MS = 45, /* less is what a delayed acknowledgement costs (40 ms), not a buffer */
     UNEVEN_MS = 100, /* an event that is later than this was held up by something */
     CUT_SILENCE_MS = 500,   /* a connection that ends after so long without a byte was cut for it */
     HEARTBEAT_EXPECT_S = 20 /* weir's default is 15 s */
@@ -121,7 +122,10 @@ static void judge_flow(const struct path_timeline *t, struct path_report *report
     int64_t span_us = t->events[n - 1].sent_us - t->events[0].sent_us;
     int64_t uneven_us = MAX(UNEVEN_MS * NS_PER_MS / NS_PER_US, 2 * span_us / (int64_t)(n - 1));
     unsigned after = n - first;
-    if (lag_of(&t->events[0], report->base_us) >= span_us * 8 / 10 || report->bunches == 1)
+    bool is_noticed = report->lag_worst_us > NOTICED_MS * NS_PER_MS / NS_PER_US;
+    if (!is_noticed)
+        report->flow = PATH_FLOW_SMOOTH;
+    else if (lag_of(&t->events[0], report->base_us) >= span_us * 8 / 10 || report->bunches == 1)
         report->flow = PATH_FLOW_WHOLE;
     else if (first >= HELD_MIN && after > 0 && after < 2 * (report->bunches - 1))
         report->flow = PATH_FLOW_HELD;

@@ -171,6 +171,20 @@ static void pairs_are_bunches_as_well(void **state)
     assert_int_equal(report.largest_bunch, 2);
 }
 
+static void what_nobody_notices_is_no_buffering(void **state)
+{
+    (void)state;
+    struct path_timeline t = smooth();
+    for (unsigned i = 0; i < N; i++) {
+        events[i].sent_us = 100 + i * 10000;
+        events[i].came_us = 100 + WAY_US + (i / 4) * 40000 + 30000;
+    }
+    struct path_report report = report_of(&t);
+    assert_int_equal(report.flow, PATH_FLOW_SMOOTH);
+    assert_int_equal(report.largest_bunch, 4);
+    assert_false(path_report_has_fault(&report));
+}
+
 static void a_beginning_that_is_held_back_is_seen(void **state)
 {
     (void)state;
@@ -366,6 +380,7 @@ int main(void)
         cmocka_unit_test(all_at_the_end_is_buffering),
         cmocka_unit_test(bunches_of_4_kb_are_measured),
         cmocka_unit_test(pairs_are_bunches_as_well),
+        cmocka_unit_test(what_nobody_notices_is_no_buffering),
         cmocka_unit_test(a_beginning_that_is_held_back_is_seen),
         cmocka_unit_test(too_few_events_say_nothing),
         cmocka_unit_test(compression_is_a_fault_where_it_holds_back),
