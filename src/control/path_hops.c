@@ -65,8 +65,9 @@ static const struct path_hop_kind kinds[] = {
      "varnish",
      {[PATH_BUFFERS] = "set beresp.do_stream = true; in vcl_fetch (streaming miss)",
       [PATH_COMPRESSES] = "set beresp.gzip = false; set beresp.brotli = false; in vcl_fetch",
-      [PATH_CUTS] = "raise between_bytes_timeout and first_byte_timeout of the backend above "
-                    "weir's timeouts.heartbeat",
+      [PATH_CUTS] =
+          "raise between_bytes_timeout and first_byte_timeout (default 15 s) of the backend above "
+          "weir's timeouts.heartbeat",
       [PATH_CACHES] = "return(pass) for /v1/* in vcl_recv"}},
     {"Akamai",
      {{"Server", "akamai"}, {"Akamai-GRN", ""}, {"X-Akamai-Request-ID", ""}},
@@ -80,7 +81,7 @@ static const struct path_hop_kind kinds[] = {
      {{"X-Azure-Ref", ""}, {"X-MSEdge-Ref", ""}},
      NULL,
      {[PATH_BUFFERS] = "caching disabled on the route, and no rule that inspects answers",
-      [PATH_COMPRESSES] = "compression disabled on the route",
+      [PATH_COMPRESSES] = "caching, and compression with it, disabled on the route",
       [PATH_CUTS] = "a longer origin response timeout",
       [PATH_CACHES] = "caching disabled on the route"}},
     {"Azure Application Gateway",
@@ -93,7 +94,8 @@ static const struct path_hop_kind kinds[] = {
      {{"Via", "1.1 google"}},
      "1.1 google",
      {[PATH_COMPRESSES] = "compressionMode DISABLED on the backend service",
-      [PATH_CUTS] = "a longer timeoutSec of the backend service (default 30 s)",
+      [PATH_CUTS] =
+          "a timeoutSec of the backend service that is longer than the longest answer (default 30 s)",
       [PATH_CACHES] = "Cloud CDN off for the backend service"}},
     {"Cloud Run or App Engine",
      {{"Server", "Google Frontend"}},

@@ -428,7 +428,7 @@ static void ask(void *arg)
 }
 
 /* Runs a loop of this thread until the answer is there. */
-static int run(struct probe *p)
+static int run_loop(struct probe *p)
 {
     static const struct http_pool_settings no_pool;
     p->loop = loop_new(0);
@@ -499,7 +499,7 @@ int path_probe(const struct path_probe_options *options)
         r = write_headers(&p);
     if (r == 0) {
         announce(&p);
-        r = run(&p);
+        r = run_loop(&p);
     }
     if (r == 0 && p.timeline.status == 0 && p.call.sent_ns == 0)
         complain("cannot ask", options->url, p.timeline.message);

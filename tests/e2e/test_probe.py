@@ -218,7 +218,7 @@ def test_another_name_for_the_stream_may_be_given(make_weir):
 def test_an_answer_that_is_no_self_test_stream_is_told(make_weir, gateway):
     done = probe(gateway.url, "--model", "sim/echo")
     assert done.returncode == 1 and "no self-test stream" in done.stdout
-    weir = make_weir(config(providers={"sim": {"enabled": False}}))
+    weir = make_weir(config(providers={"sim": {"enabled": False}}), ready=False)
     done = probe(weir.url)
     assert done.returncode == 1 and "HTTP 404" in done.stdout
     with Path(gateway.port, refuse_with="301 Moved Permanently") as path:
