@@ -302,9 +302,9 @@ const char *path_hop_mend(const struct path_hop *hop, enum path_trouble trouble)
 const char *path_mend_unknown(enum path_trouble trouble)
 {
     static const char *const mends[PATH_TROUBLE_COUNT] = {
-        [PATH_BUFFERS] = "no header names a hop. Switch response buffering off for the path: nginx "
-                         "proxy_buffering off, Apache flushpackets=on, Traefik without the "
-                         "buffering middleware; look at scanners (WAF, DLP, antivirus), too",
+        [PATH_BUFFERS] = "no header names a hop. HAProxy: option http-no-delay; nginx: "
+                         "proxy_buffering off; Apache: flushpackets=on; Traefik: no buffering "
+                         "middleware; look at scanners (WAF, DLP, antivirus), too",
         [PATH_COMPRESSES] = "no header names a hop. Take text/event-stream out of what is "
                             "compressed: HAProxy compression type, Traefik compress "
                             "excludedContentTypes",

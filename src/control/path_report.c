@@ -19,7 +19,9 @@ enum {
     CLOSE_SHARE = 4, /* events that come within a quarter of the time between them came together */
     HELD_MIN = 4,    /* a first bunch of so many is no accident */
     NOTICED_MS = 45, /* less is what a delayed acknowledgement costs (40 ms), not a buffer */
-    UNEVEN_MS = 100, /* an event that is later than this was held up by something */
+    CORK_MS = 190,   /* what Linux lets a sender wait for a full packet: 200 ms */
+    CORK_MAX_MS = 245,
+    UNEVEN_MS = 100,        /* an event that is later than this was held up by something */
     CUT_SILENCE_MS = 500,   /* a connection that ends after so long without a byte was cut for it */
     HEARTBEAT_EXPECT_S = 20 /* weir's default is 15 s */
 };
@@ -153,6 +155,13 @@ static void find_buffering(const struct path_timeline *t, struct path_report *re
              "%.1f KB or %.2f s.",
              report->paced, report->bunches, report->largest_bunch,
              (double)report->bunch_bytes / 1000, seconds(report->bunch_us));
+        if (report->lag_worst_us >= CORK_MS * NS_PER_MS / NS_PER_US &&
+            report->lag_worst_us <= CORK_MAX_MS * NS_PER_MS / NS_PER_US)
+            find(
+                report, PATH_BUFFERS, false,
+                "None was later than %.0f ms: a hop that waits 200 ms for full packets, as HAProxy "
+                "does without option http-no-delay.",
+                (double)report->lag_worst_us / 1000);
         break;
     case PATH_FLOW_HELD:
         find(report, PATH_BUFFERS, true,

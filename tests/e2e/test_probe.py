@@ -16,7 +16,8 @@ from harness.weir import alias, config, patience, provider, run, virtual_key, wa
 FAULT = 3
 KEY = "wk-0123456789abcdef0123456789abcdef"
 EVENTS, PACE = 30, "20ms"
-NGINX = shutil.which("nginx", path=os.environ.get("PATH", "") + ":/usr/sbin")
+SBIN = os.environ.get("PATH", "") + ":/usr/sbin"
+NGINX, HAPROXY = (shutil.which(name, path=SBIN) for name in ("nginx", "haproxy"))
 
 
 @pytest.fixture(scope="module")
@@ -368,3 +369,40 @@ def test_nginx_that_waits_too_short_is_caught(make_weir, make_nginx):
     status, told = report(url, "--idle", "20s", events=8)
     assert (status, told["end"], faults(told)) == (FAULT, "cut", {"cuts"}), told
     assert "proxy_read_timeout" in dict(mends(told, "cuts"))["nginx"]
+
+
+# --- HAProxy ---
+
+
+@pytest.mark.parametrize("has_no_delay", [True, False])
+def test_haproxy_is_told_to_send_what_it_has(gateway, tmp_path, has_no_delay):
+    """It names itself in no header; without the option it waits 200 ms for full packets."""
+    if HAPROXY is None:
+        pytest.skip("haproxy is not installed")
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    (tmp_path / "haproxy.cfg").write_text(
+        "defaults\n mode http\n timeout client 60s\n timeout server 60s\n timeout connect 9s\n"
+        + (" option http-no-delay\n" if has_no_delay else "")
+        + f"listen weir\n bind 127.0.0.1:{port}\n server weir 127.0.0.1:{gateway.port}\n"
+    )
+    process = subprocess.Popen(
+        [HAPROXY, "-f", str(tmp_path / "haproxy.cfg")],
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    try:
+
+        def is_up():
+            with socket.create_connection(("127.0.0.1", port), 1):
+                return True
+
+        wait_until(is_up, 20, "HAProxy")
+        status, told = report(f"http://127.0.0.1:{port}")
+    finally:
+        process.terminate()
+        process.wait(20)
+    if has_no_delay:
+        assert (status, told["flow"]) == (0, "smooth"), told
+    elif status == FAULT:  # other versions and kernels may do without the option
+        assert faults(told) == {"buffers"}
+        assert "option http-no-delay" in mends(told, "buffers")[0][1]

@@ -161,6 +161,17 @@ static void bunches_of_4_kb_are_measured(void **state)
            "s");
 }
 
+static void a_hop_that_waits_for_full_packets_is_known_by_its_200_ms(void **state)
+{
+    (void)state;
+    struct path_timeline t = smooth();
+    for (unsigned i = 0; i < N; i++)
+        events[i].came_us = 100 + WAY_US + ((i + 4) / 5) * 5 * PACE_US;
+    struct path_report report = report_of(&t);
+    assert_int_equal(report.flow, PATH_FLOW_BUNCHED);
+    expect(&report, PATH_BUFFERS, false, "HAProxy");
+}
+
 static void pairs_are_bunches_as_well(void **state)
 {
     (void)state;
@@ -379,6 +390,7 @@ int main(void)
         cmocka_unit_test(a_shaky_network_is_no_fault),
         cmocka_unit_test(all_at_the_end_is_buffering),
         cmocka_unit_test(bunches_of_4_kb_are_measured),
+        cmocka_unit_test(a_hop_that_waits_for_full_packets_is_known_by_its_200_ms),
         cmocka_unit_test(pairs_are_bunches_as_well),
         cmocka_unit_test(what_nobody_notices_is_no_buffering),
         cmocka_unit_test(a_beginning_that_is_held_back_is_seen),
