@@ -415,10 +415,10 @@ YIELDS static void serve_completion(struct call *call, bool is_chat)
         digits[i] = "0123456789abcdef"[request->hash >> (4 * i) & 15];
     call->id = arena_dup(r->arena, str_n(digits, sizeof(digits)));
     bool is_made = is_read && sim_answer_make(request, r->arena, &call->answer) && make_head(call);
-    call->began_ns = clock_mono_ns();
     struct buf held = call->out;
     call->out = answer;
-    call->due_ns = clock_add_ns(loop_now_ns(), request->options.delay_ns);
+    call->began_ns = clock_mono_ns();
+    call->due_ns = clock_add_ns(call->began_ns, request->options.delay_ns);
     bool fails_at_once =
         request->options.error != 0 && (!request->is_stream || request->options.error_after < 0);
     if (!is_read)
