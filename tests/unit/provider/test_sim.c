@@ -532,7 +532,7 @@ static void a_probe_says_when_each_of_its_events_left(void **state)
     struct str rest = str_c(told->text), item;
     int64_t sent_us, before_us = 0;
     for (unsigned i = 1; i <= 5; i++) {
-        uint64_t number;
+        uint64_t number = 0;
         struct str name;
         assert_true(str_next(&rest, ' ', &item));
         assert_true(str_cut(&item, '@', &name) && str_to_u64(name, &number));
