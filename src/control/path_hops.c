@@ -46,8 +46,9 @@ static const struct path_hop_kind kinds[] = {
      {[PATH_BUFFERS] = "a Configuration Rule with response body buffering: none (Enterprise: "
                        "Response Buffering off)",
       [PATH_COMPRESSES] = "a Compression Rule that disables compression for text/event-stream",
-      [PATH_CUTS] = "ends what is silent for 100 s: keep weir's timeouts.heartbeat below "
-                    "(Enterprise: raise proxy_read_timeout)",
+      [PATH_CUTS] =
+          "ends what is silent for 120 s (100 s before): keep weir's timeouts.heartbeat below "
+          "(Enterprise: raise proxy_read_timeout)",
       [PATH_CACHES] = "a Cache Rule that bypasses the cache for /v1/*",
       [PATH_REWRITES] = "no Transform Rule for the response headers of /v1/*"}},
     {"CloudFront",
@@ -72,10 +73,10 @@ static const struct path_hop_kind kinds[] = {
     {"Akamai",
      {{"Server", "akamai"}, {"Akamai-GRN", ""}, {"X-Akamai-Request-ID", ""}},
      "akamai",
-     {[PATH_BUFFERS] = "no behaviour that needs the whole answer (ESI, content inspection) in the "
-                       "property's rule for /v1/*",
+     {[PATH_BUFFERS] = "Optimize Text Streaming: on, in the property's rule for /v1/*, and no "
+                       "behaviour that needs the whole answer (ESI, content inspection)",
       [PATH_COMPRESSES] = "Last Mile Acceleration: never, in the property's rule for /v1/*",
-      [PATH_CUTS] = "a longer read timeout in the property's rule for /v1/*",
+      [PATH_CUTS] = "a longer Read Timeout, in the property's rule for /v1/*",
       [PATH_CACHES] = "Caching: bypass cache, in the property's rule for /v1/*"}},
     {"Azure Front Door",
      {{"X-Azure-Ref", ""}, {"X-MSEdge-Ref", ""}},
