@@ -350,3 +350,24 @@ static const struct config_key journal_keys[] = {
      .detail = "The oldest that are finished go first."},
 };
 const struct config_section config_journal = SECTION(journal_keys);
+
+/* --- realtime ----------------------------------------------------------------------------------
+ */
+
+static const struct config_key realtime_keys[] = {
+    {"ping", CONFIG_DURATION, FIELD(struct settings, realtime.ping_ns), .min = 0, .max = DAY_NS,
+     .fallback = "20s", .help = "how often a silent peer is asked for a sign of life; 0 = never",
+     .detail = "A peer that gives none in the same time again is taken for gone."},
+    {"idle", CONFIG_DURATION, FIELD(struct settings, realtime.idle_ns), .min = 0, .max = DAY_NS,
+     .fallback = "15m", .help = "longest time without a message in either direction; 0 = no bound"},
+    {"session", CONFIG_DURATION, FIELD(struct settings, realtime.session_ns), .min = 0,
+     .max = 7 * DAY_NS, .fallback = "2h", .help = "longest session; 0 = no bound"},
+    {"message", CONFIG_SIZE, FIELD(struct settings, realtime.message_bytes), .min = KIB, .max = GIB,
+     .fallback = "16MiB", .help = "largest message, either way",
+     .detail = "A larger one ends the session with the close code 1009."},
+    {"sessions_per_key", CONFIG_INTEGER, FIELD(struct settings, realtime.sessions_per_key),
+     .min = 0, .max = 1000000, .fallback = "0",
+     .help = "most sessions that a key may have at once; 0 = no bound",
+     .detail = "One more is answered with 429. Without keys it is the bound of all together."},
+};
+const struct config_section config_realtime = SECTION(realtime_keys);

@@ -19,6 +19,7 @@
 struct operation;
 struct attempts;
 struct heartbeat;
+struct realtime;
 
 enum {
     REQUEST_ID_LEN = 24,
@@ -48,9 +49,10 @@ struct exchange {
     struct attempts *attempts;    /* NULL: an operation that is tried once */
     const struct route_policy *policy;
     struct heartbeat *heartbeat; /* NULL: none was needed yet */
+    struct realtime *realtime;   /* NULL: no session of a realtime model */
     bool is_head_early;          /* the head has left, and nothing of an answer */
-    const struct plan *plan; /* NULL where no target is planned */
-    unsigned plan_first;     /* the step to begin with */
+    const struct plan *plan;     /* NULL where no target is planned */
+    unsigned plan_first;         /* the step to begin with */
     struct plan_target target;
     const struct plan_step *step; /* the plan's, for the target */
     const struct upstream *upstream;

@@ -5,6 +5,7 @@
 #include "gateway/exchange.h"
 #include "gateway/operation.h"
 #include "gateway/params.h"
+#include "gateway/realtime.h"
 #include "gateway/responses.h"
 
 /*
@@ -256,6 +257,8 @@ YIELDS static int apply_params(struct exchange *ex)
 
 YIELDS int exchange_prepare(struct exchange *ex)
 {
+    if (ex->realtime != NULL)
+        return realtime_prepare(ex);
     choose_dialect(ex);
     int r = check_target(ex);
     if (r < 0)

@@ -2,6 +2,7 @@
 #include "gateway/attempts.h"
 #include "gateway/exchange.h"
 #include "gateway/headers.h"
+#include "gateway/realtime.h"
 #include "gateway/relay_stream.h"
 #include "gateway/responses.h"
 
@@ -318,6 +319,10 @@ YIELDS void exchange_relay(struct exchange *ex)
 {
     const struct h1_head *head = &ex->call.head;
     enum stream_framing framing;
+    if (ex->realtime != NULL && (head->status < 400 || ex->realtime->is_open)) {
+        realtime_relay(ex);
+        return;
+    }
     /* Some providers label an error to a stream request as an event stream: it is plain JSON. */
     bool is_stream = is_inference(ex) && head->status == 200 && !is_encoded(head) &&
                      stream_framing_of(http_headers_get(&head->headers, STR("content-type")),

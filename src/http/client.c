@@ -99,6 +99,11 @@ static int skip_interim(struct http_call *call)
     return 0;
 }
 
+static bool is_upgrade(const struct http_call *call)
+{
+    return call->head.status == 101 && call->request->upgrade.len > 0;
+}
+
 /* Bytes of the answer from the read buffer: 1 = the head is whole and what came after it is kept,
  * 0 = more is needed, or -ERR_x. */
 static int take_head_bytes(struct http_call *call, struct str bytes)
@@ -115,7 +120,7 @@ static int take_head_bytes(struct http_call *call, struct str bytes)
         bytes = str_skip(bytes, (size_t)used);
         if (!is_whole)
             continue;
-        if (call->head.status >= 200) {
+        if (call->head.status >= 200 || is_upgrade(call)) {
             call->has_head = true;
             buf_add_str(&call->unread, bytes);
             return buf_ok(&call->unread) ? 1 : err_set(ERR_NOMEM, FAULT_GATEWAY, "no memory");
@@ -307,6 +312,8 @@ YIELDS int http_call_head(struct http_call *call)
             return r;
     }
     call->may_reuse = call->head.is_keep_alive && !call->is_send_cut;
+    if (is_upgrade(call))
+        return 0;
     if (call->head.framing == H1_NO_BODY) {
         call->may_reuse = call->may_reuse && call->unread.len == 0;
         end_body(call);
@@ -438,10 +445,19 @@ void http_call_forget_head(struct http_call *call, struct arena *arena)
         h1_parser_use_arena(&call->conn->parser, arena);
 }
 
+void http_call_upgrade(struct http_call *call, struct channel *channel)
+{
+    CHECK(call->conn != NULL && is_upgrade(call) && call->channel == NULL);
+    call->channel = channel;
+    channel_over_io(channel, &call->conn->io, buf_str(&call->unread));
+}
+
 void http_call_finish(struct http_call *call)
 {
+    bool is_orderly = call->channel != NULL && call->channel->is_finished;
+    call->channel = NULL;
     buf_fini(&call->unread);
     call->unread_at = 0;
     if (call->conn != NULL)
-        drop_conn(call, true);
+        drop_conn(call, !is_orderly);
 }

@@ -31,6 +31,14 @@ struct metrics_gaps;
 struct metrics_gaps *metrics_gaps(struct str operation, struct str provider, struct str model);
 void metrics_gap(struct metrics_gaps *gaps, int64_t gap_ns);
 
+/* The same for the answers of a realtime session: time to the first delta of each, and from an
+ * interruption to the last delta. */
+struct metrics_session;
+struct metrics_session *metrics_session(struct str operation, struct str provider,
+                                        struct str model);
+void metrics_session_first(struct metrics_session *session, int64_t ns);
+void metrics_session_barge_in(struct metrics_session *session, int64_t ns);
+
 /* What else happens. */
 enum metrics_counter {
     METRIC_CONFIG_RELOADS_OK,

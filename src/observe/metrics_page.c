@@ -202,6 +202,9 @@ static const struct histogram_family histograms[] = {
     {"gen_ai_client_operation_time_per_output_chunk_seconds",
      "Time between two events of a stream that carry content.", KIND_TARGET, &gen_ai_names,
      TARGET_GAP, &histogram_gap_bounds},
+    {"weir_realtime_barge_in_seconds",
+     "Time from an interruption of a realtime answer to the last of it that still came.",
+     KIND_TARGET, &target_names, TARGET_BARGE_IN, &histogram_first_bounds},
 };
 
 static void write_histograms(struct buf *out)
