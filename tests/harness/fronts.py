@@ -322,6 +322,7 @@ class Curl:
         self.status_line = ""
         self.headers = {}
         self.events = []  # (time of arrival, text with the empty line that ends it)
+        self.rest = b""  # what no empty line ends: an error, say
         self._body = body
         self._changed = threading.Condition()
         self._reader = threading.Thread(target=self._read, daemon=True)
@@ -330,16 +331,16 @@ class Curl:
     def _read(self):
         with contextlib.suppress(BrokenPipeError), self.process.stdin:
             self.process.stdin.write(self._body)
-        rest, is_head = b"", True
+        is_head = True
         while piece := os.read(self.process.stdout.fileno(), 65536):
             now = time.monotonic()
-            rest += piece
             with self._changed:
-                while is_head and b"\r\n\r\n" in rest:
-                    head, rest = rest.split(b"\r\n\r\n", 1)
+                self.rest += piece
+                while is_head and b"\r\n\r\n" in self.rest:
+                    head, self.rest = self.rest.split(b"\r\n\r\n", 1)
                     is_head = self._take_head(head.decode("latin-1"))
-                while not is_head and b"\n\n" in rest:
-                    event, rest = rest.split(b"\n\n", 1)
+                while not is_head and b"\n\n" in self.rest:
+                    event, self.rest = self.rest.split(b"\n\n", 1)
                     self.events.append((now, event + b"\n\n"))
                 self._changed.notify_all()
 
@@ -356,7 +357,7 @@ class Curl:
     def wait_events(self, count, seconds=20):
         with self._changed:
             there = self._changed.wait_for(lambda: len(self.events) >= count, seconds * patience())
-        assert there, f"{len(self.events)} events came: {self.status_line} {self.body!r}"
+        assert there, f"{len(self.events)} events came: {self.status_line} {self.body + self.rest!r}"
 
     def finish(self):
         """Waits for the end; curl's exit status and what it said."""
