@@ -270,8 +270,7 @@ int cohere_encode(struct llm_encoder *e, const struct llm_event *event, struct l
                         : TEXT_NONE,
                     frames);
         break;
-    case EVENT_ERROR:
-        stop_block(e, frames);
+    case EVENT_ERROR: /* what is open was cut: it gets no end of its own */
         end_message(e, event->error.kind == LLM_ERROR_TIMEOUT ? "TIMEOUT" : "ERROR",
                     event->error.message, frames);
         break;
