@@ -49,5 +49,7 @@ struct llm_encoder {
 
 /* As encoder_follow of the dialect's table; it takes all over, nothing is to be encoded. */
 int responses_encoder_follow(struct llm_encoder *e, struct str type, struct str data);
+/* As encoder_pass of the dialect's table. */
+int responses_encoder_pass(struct llm_encoder *e, struct str type, struct str data);
 
 #endif
