@@ -199,7 +199,8 @@ YIELDS static int take_event(struct relay *relay, const struct stream_event *eve
         if (relay->keeps_journal)
             return err_set(ERR_RESET, FAULT_UPSTREAM, "the provider sent an error");
     }
-    if (event->is_garbled && relay->keeps_journal)
+    /* Its own client gets it as it came; what was to be made of it for another is missing. */
+    if (event->is_garbled && (relay->keeps_journal || relay->way != RELAY_AS_IS))
         return err_set(ERR_PROTOCOL, FAULT_UPSTREAM, "an event of the stream is no JSON");
     if (event->kind == STREAM_CONTENT)
         note_content(relay, now_ns);
