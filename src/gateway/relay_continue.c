@@ -22,7 +22,10 @@ bool relay_may_continue(const struct exchange *ex)
 /* Everything that is queued is whole events: the client gets them, and the journal has them. */
 YIELDS static int flush(struct relay *relay)
 {
-    return relay->copied.len > 0 || relay->run.len > 0 ? relay_send_now(relay, false) : 0;
+    relay->is_breaking = true;
+    int r = relay->copied.len > 0 || relay->run.len > 0 ? relay_send_now(relay, false) : 0;
+    relay->is_breaking = false;
+    return r;
 }
 
 /* For people who read the stream; SDKs skip comments. */
@@ -177,14 +180,16 @@ static int read_delivered(struct relay *relay, struct continuation **out)
 }
 
 /* A client that asked for it is told to forget what it has, and gets another answer from its first
- * token. */
+ * token. That word is no part of the answer: the journal begins after it. */
 YIELDS static int restart(struct relay *relay, int code)
 {
     buf_fini(&relay->journal);
     int r = go_on(relay, NULL, code);
-    if (r == 0)
-        frame_write(&relay->writer, STR("weir.reset"), STR("{\"type\":\"weir.reset\"}"));
-    return r;
+    if (r < 0)
+        return r;
+    frame_write(&relay->writer, STR("weir.reset"), STR("{\"type\":\"weir.reset\"}"));
+    relay->keeps_journal = false;
+    return flush(relay);
 }
 
 YIELDS int relay_continue(struct relay *relay, int code)
@@ -195,6 +200,8 @@ YIELDS int relay_continue(struct relay *relay, int code)
     struct continuation *c = NULL;
     attempts_failure(ex, code);
     int r = flush(relay);
+    if (r == 0 && !relay->keeps_journal)
+        r = -ERR_NOMEM;
     if (r == 0)
         r = read_delivered(relay, &c);
     if (r < 0)

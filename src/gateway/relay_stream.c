@@ -91,7 +91,8 @@ static void keep_journal(struct relay *relay, const struct iovec *iov, int count
     uint64_t limit = relay->ex->settings->journal.stream_bytes;
     for (int i = 0; relay->keeps_journal && i < count; i++) {
         buf_add(&relay->journal, iov[i].iov_base, iov[i].iov_len);
-        relay->keeps_journal = relay->journal.len <= limit && buf_ok(&relay->journal);
+        relay->keeps_journal =
+            (relay->journal.len <= limit || relay->is_breaking) && buf_ok(&relay->journal);
     }
     if (relay->keeps_journal || relay->journal.cap == 0)
         return;
@@ -339,7 +340,7 @@ YIELDS static int end_in_order(struct relay *relay, int64_t now_ns)
     /* What was cut in the middle is no event: readers drop it, and so do we. */
     int r = stream_observer_finish(&relay->observer, &event);
     if (r < 0)
-        return end_failed(relay, r);
+        return r;
     if (r == 1 && !event.is_garbled) {
         r = take_event(relay, &event, STR_EMPTY, now_ns);
         if (r < 0)

@@ -209,8 +209,10 @@ static const struct {
 static void follow_number(struct llm_encoder *e, struct str data)
 {
     int64_t n;
-    bool is_told = json_number_i64(member(data, "sequence_number"), &n) && n >= 0;
-    e->sequence = is_told ? (uint64_t)n + 1 : e->sequence + 1;
+    if (json_number_i64(member(data, "sequence_number"), &n) && n >= 0)
+        e->sequence = (uint64_t)n + 1;
+    else if (str_starts(json_string_raw(member(data, "type")), STR("response.")))
+        e->sequence++;
 }
 
 int responses_encoder_pass(struct llm_encoder *e, struct str type, struct str data)
