@@ -434,3 +434,4 @@ def test_who_does_not_offer_it_is_not_asked_to_go_on(make_weir, make_upstream):
     assert not asked.is_set() and c.calls == 1
     (line,) = weir.log_entries(1, operation="chat")
     assert line["provider"] == "c" and line["continued"] == 1
+    assert [f["target"] for f in line["failed"]] == ["a/m"]  # nobody else is blamed
