@@ -220,8 +220,10 @@ int responses_encoder_pass(struct llm_encoder *e, struct str type, struct str da
     struct followed f = {e, data};
     (void)type;
     follow_number(e, data);
-    if (!e->has_started && member(data, "response").kind == JSON_OBJECT)
+    if (!e->has_response && member(data, "response").kind == JSON_OBJECT) {
+        e->has_response = true;
         on_response(&f);
+    }
     /* Whatever came first, it is too late for a beginning. */
     e->has_started = true;
     return e->id.ptr != NULL ? 0 : responses_no_memory();
