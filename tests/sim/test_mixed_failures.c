@@ -25,7 +25,7 @@
 #endif
 #endif
 #ifdef IS_SANITIZED
-enum { RUNS = 8000 };
+enum { RUNS = 30000 };
 #else
 enum { RUNS = 100000 };
 #endif
