@@ -123,6 +123,8 @@ YIELDS int exchange_prepare_rest(struct exchange *ex);
 
 /* How the planned target is spoken to. */
 void exchange_set_target(struct exchange *ex);
+/* Whether the target offers what is asked of it; once its dialect was chosen. */
+bool exchange_is_offered(const struct exchange *ex);
 
 /* Phases, in order. */
 YIELDS int exchange_authenticate(struct exchange *ex);
