@@ -213,8 +213,10 @@
          .max = 60 * MINUTE_NS,                                                                    \
          OR_("0s"),                                                                                \
          .help = "answer the client's head after so long without an event; `0s` = never",          \
-         .detail = "Normally the head waits for the first event, so that failures until then are " \
-                   "never seen."},                                                                 \
+         .detail = "Normally the head waits for the first event, so that a request which fails "   \
+                   "everywhere has the status of an error; after an early head it ends with an "   \
+                   "error event. Other targets are tried either way. The head says which route, "  \
+                   "not which target."},                                                           \
         {"hedge", CONFIG_SECTION, .offset = offsetof(type, at), .section = &name##_hedge,          \
          .help = "a second attempt beside a slow one; whichever answers first is kept"},           \
         {"mirror",                                                                                 \
