@@ -142,6 +142,14 @@ def test_an_error_of_any_kind(gateway, status):
         assert (got.headers.get("retry-after") is not None) == (status in (429, 503))
 
 
+def test_a_503_without_more_counts_as_a_failure_and_not_as_a_limit(make_weir):
+    routes = {"r": {"strategy": "priority", "targets": ["sim/error?error=503", "sim/echo"]}}
+    weir = make_weir(config(routes=routes, routing={"retries": 1}))
+    assert chat(weir, "r").headers.get("x-weir-target") == "sim/echo"
+    (line,) = weir.log_entries(1, operation="chat")
+    assert [f["reason"] for f in line["failed"]] == ["transient"]
+
+
 def test_an_error_inside_the_stream(client):
     text = ""
     with pytest.raises(openai.APIError):
