@@ -231,9 +231,11 @@
          .names = route_when_limited_names,                                                        \
          OR_("next"),                                                                              \
          .help = "what a request does when every key of its target is at its limit",               \
-         .detail = "`next`: it goes to the next target, and waits where there is none. `wait`: "   \
-                   "it waits, then goes to the next one. `fail`: it goes to the next target, and " \
-                   "is answered with 429 where there is none."},                                   \
+         .detail = "`next`: it goes to the next target, and waits where there is none; the only "  \
+                   "key of the only target is asked all the same, unless its provider wants no "   \
+                   "request for more than a minute. `wait`: it waits, then goes to the next one. " \
+                   "`fail`: it goes to the next target, and is answered with 429 where there is "  \
+                   "none."},                                                                       \
         {"queue", CONFIG_SECTION, .offset = offsetof(type, at), .section = &name##_queue,          \
          .help = "how requests wait for a key"},                                                   \
     {                                                                                              \
