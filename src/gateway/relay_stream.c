@@ -4,6 +4,7 @@
 #include "gateway/attempts.h"
 #include "gateway/exchange.h"
 #include "gateway/headers.h"
+#include "gateway/heartbeat.h"
 #include "gateway/operation.h"
 #include "gateway/relay_stream_private.h"
 #include "gateway/response_store.h"
@@ -17,7 +18,7 @@
  *
  * The head waits for the first event that is more than an opening (role, created, ping): a provider
  * that fails right after these fails before anything was sent. It does not wait for longer than a
- * heartbeat.
+ * heartbeat, or where the route wants it early leaves without them and says of no provider.
  */
 
 /* After the last finish reason: how long [DONE] may take before we say it ourselves. */
@@ -56,6 +57,10 @@ YIELDS static int start_answer(struct relay *relay)
 {
     struct exchange *ex = relay->ex;
     relay->has_begun = true;
+    if (ex->is_head_early) {
+        ex->is_head_early = false;
+        return 0;
+    }
     struct headers_way way = exchange_way(ex);
     if (!headers_for_client(&ex->answer, ex->head_arena, &ex->call.head.headers, &way)) {
         relay->is_over = true;
@@ -146,7 +151,7 @@ YIELDS static int refuse_first_event(struct relay *relay, const struct stream_ev
         return -ERR_PROTOCOL;
     /* OpenAI's and Anthropic's error events are what their error bodies are. */
     bool is_body =
-        relay->way == RELAY_AS_IS && ex->error_dialect == ex->provider->id &&
+        !ex->is_head_early && relay->way == RELAY_AS_IS && ex->error_dialect == ex->provider->id &&
         (ex->provider->id == DIALECT_OPENAI_CHAT || ex->provider->id == DIALECT_ANTHROPIC);
     if (is_body)
         refuse_with_status(ex, status, REFUSE_UPSTREAM_ERROR,
@@ -200,8 +205,11 @@ YIELDS static int take_event(struct relay *relay, const struct stream_event *eve
         if (relay->keeps_journal)
             return err_set(ERR_RESET, FAULT_UPSTREAM, "the provider sent an error");
     }
-    /* Its own client gets it as it came; what was to be made of it for another is missing. */
-    if (event->is_garbled && (relay->keeps_journal || relay->way != RELAY_AS_IS))
+    /* Before the beginning another may do better. Later its own client gets it as it came, unless
+     * somebody has to read it again; what was to be made of it for another is missing. */
+    bool has_other = !relay->has_begun && ex->attempts != NULL && attempts_has_more(ex);
+    bool is_read = relay->keeps_journal || relay->way != RELAY_AS_IS;
+    if (event->is_garbled && (is_read || has_other))
         return err_set(ERR_PROTOCOL, FAULT_UPSTREAM, "an event of the stream is no JSON");
     if (event->kind == STREAM_CONTENT)
         note_content(relay, now_ns);
@@ -363,9 +371,12 @@ static void note_finish(struct relay *relay, int64_t now_ns)
 /* The next time at which the relay itself has something to do. */
 static int64_t next_deadline(const struct relay *relay, int64_t now_ns)
 {
-    int64_t heartbeat_ns = relay->ex->settings->timeouts.heartbeat;
-    bool may_beat = relay->has_begun || relay->openings > 0;
+    const struct exchange *ex = relay->ex;
+    int64_t heartbeat_ns = ex->settings->timeouts.heartbeat;
+    bool may_beat = relay->has_begun || (relay->openings > 0 && !ex->is_head_early);
     int64_t deadline = heartbeat_ns > 0 && may_beat ? now_ns + heartbeat_ns : CLOCK_NEVER;
+    if (!relay->has_begun)
+        deadline = MIN(deadline, heartbeat_next_ns(ex));
     if (relay->finished_ns != 0)
         deadline = MIN(deadline, relay->finished_ns + DONE_GRACE_NS);
     return deadline;
@@ -386,6 +397,11 @@ YIELDS static int on_silence(struct relay *relay, int64_t now_ns)
     if (relay->finished_ns != 0 && now_ns >= relay->finished_ns + DONE_GRACE_NS) {
         int r = end_in_order(relay, now_ns);
         return r < 0 ? r : 1;
+    }
+    if (!relay->has_begun && (relay->ex->is_head_early || heartbeat_next_ns(relay->ex) <= now_ns)) {
+        int r = heartbeat_now(relay->ex); /* what is held back stays here */
+        relay->client_failed = r < 0;
+        return r;
     }
     if (!relay->has_begun) {
         int r = start_answer(relay);
@@ -545,8 +561,6 @@ YIELDS void relay_stream(struct exchange *ex, enum stream_framing framing)
     relay->gaps = metrics_gaps(ex->record.operation, ex->record.provider, ex->record.model);
     ex->record.is_stream = true;
     relay->keeps_journal = relay_may_continue(ex);
-    relay->has_begun = ex->http->status != 0;
-    ex->is_head_early = false;
     int r = relay_set_up(relay, framing);
     while (r == 0) {
         r = relay_once(relay);
