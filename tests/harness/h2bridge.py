@@ -345,7 +345,7 @@ class FrontConnection:
         self.method, self.has_head = method, False
         have = dict(fields)
         self.closes = "close" in have.get("connection", "")
-        self.is_sending = self.requests.state == "size" or self.requests.left > 0
+        self.is_sending = "transfer-encoding" in have or have.get("content-length", "0") != "0"
         pseudo = [(":method", method), (":scheme", self.scheme),
                   (":authority", have.get("host", "")), (":path", target)]  # fmt: skip
         self.wire.h2.send_headers(
