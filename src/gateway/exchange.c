@@ -7,6 +7,8 @@
 #include "observe/access_log.h"
 #include "rt/random.h"
 
+enum { TARGET_SHOWN_BYTES = 4096 };
+
 void exchange_answer_header(struct exchange *ex, struct str name, struct str value)
 {
     if (value.ptr != NULL && http_value_is_safe(value))
@@ -28,9 +30,11 @@ void exchange_add_own_headers(struct exchange *ex)
     exchange_answer_header(ex, STR("x-weir-request-id"), rec->request_id);
     if (ex->upstream == NULL)
         return;
+    /* A client may ask for any name; its own stack need not take it back as a header. */
     struct str target[] = {rec->provider, STR("/"), rec->model};
-    exchange_answer_header(ex, STR("x-weir-target"),
-                           arena_concat(ex->head_arena, target, ARRAY_LEN(target)));
+    if (rec->model.len <= TARGET_SHOWN_BYTES)
+        exchange_answer_header(ex, STR("x-weir-target"),
+                               arena_concat(ex->head_arena, target, ARRAY_LEN(target)));
     if (rec->route.len > 0)
         exchange_answer_header(ex, STR("x-weir-route"), rec->route);
     if (rec->attempts > 0)
