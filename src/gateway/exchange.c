@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "gateway/cost.h"
 #include "gateway/detached.h"
+#include "gateway/grpc.h"
 #include "gateway/operation.h"
 #include "observe/access_log.h"
 #include "rt/random.h"
@@ -75,6 +76,13 @@ YIELDS static void identify(struct exchange *ex)
 {
     struct http_request *http = ex->http;
     struct str allow;
+    if (grpc_is_call(http)) {
+        ex->operation = &grpc_operation;
+        ex->record.operation = str_c(grpc_operation.name);
+        ex->record.dialect = ex->record.operation;
+        ex->record.grpc_method = str_skip(http->path, 1);
+        return;
+    }
     ex->operation = operation_find(http, &ex->path, &allow, &ex->error_dialect, ex->arena);
     if (ex->operation != NULL) {
         ex->record.operation = str_c(ex->operation->name);

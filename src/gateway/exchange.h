@@ -19,6 +19,7 @@
 struct operation;
 struct attempts;
 struct heartbeat;
+struct grpc_call;
 
 enum {
     REQUEST_ID_LEN = 24,
@@ -49,8 +50,8 @@ struct exchange {
     const struct route_policy *policy;
     struct heartbeat *heartbeat; /* NULL: none was needed yet */
     bool is_head_early;          /* the head has left, and nothing of an answer */
-    const struct plan *plan; /* NULL where no target is planned */
-    unsigned plan_first;     /* the step to begin with */
+    const struct plan *plan;     /* NULL where no target is planned */
+    unsigned plan_first;         /* the step to begin with */
     struct plan_target target;
     const struct plan_step *step; /* the plan's, for the target */
     const struct upstream *upstream;
@@ -66,6 +67,7 @@ struct exchange {
     struct llm_fit fit;              /* same dialect: what is spliced into the body */
     struct translation *translation; /* other dialect; NULL = the client's bytes */
     bool is_rewritten;               /* the body that is sent is not the client's */
+    struct grpc_call *grpc;          /* a call of gRPC, once it was begun */
     bool is_told_elsewhere;          /* the answer is a producer's, which is counted and logged */
     struct buf rewritten;            /* that body */
 
