@@ -324,7 +324,8 @@ YIELDS static int make_request(struct grpc_call *g)
         .body_count = g->is_whole && g->first.len > 0 ? 1 : 0,
         .body_bytes = g->is_whole ? g->first.len : 0,
         .wants_trailers = true,
-        .is_open = !g->is_whole,
+        /* The end must be said by a frame of data, an empty one if need be. */
+        .is_open = !g->is_whole || g->first.len == 0,
     };
     if (!is_ok || g->request.target.ptr == NULL)
         return err_set(ERR_NOMEM, FAULT_GATEWAY, "no memory");
@@ -379,12 +380,12 @@ static void sender_main(void *arg)
 YIELDS static int begin_sending(struct grpc_call *g)
 {
     int r = 0;
-    if (g->first.len > 0)
-        r = http_call_send(&g->ex->call, &g->body, 1, false);
+    if (g->first.len > 0 || g->is_whole)
+        r = http_call_send(&g->ex->call, &g->body, 1, g->is_whole);
     buf_fini(&g->first);
     if (r == -ERR_CLOSED)
         return 0; /* the answer says why */
-    if (r < 0)
+    if (r < 0 || g->is_whole)
         return r;
     g->sender_is_over = false;
     g->sender = task_spawn(RUN_NORMAL, "gRPC request", sender_main, g);
@@ -638,7 +639,7 @@ YIELDS static void try_all(struct grpc_call *g)
     }
 }
 
-static void grpc_run(struct exchange *ex)
+YIELDS static void grpc_run(struct exchange *ex)
 {
     struct grpc_call *g = ARENA_NEW(ex->arena, struct grpc_call);
     struct str timeout = http_headers_get(&ex->http->headers, STR("grpc-timeout"));
@@ -651,7 +652,7 @@ static void grpc_run(struct exchange *ex)
     *g = (struct grpc_call){.ex = ex, .deadline_ns = CLOCK_NEVER, .first = BUF_INIT};
     g->in.limit = ex->settings->limits.body_bytes;
     g->out.limit = ex->settings->response_bytes;
-    ex->is_stream = true;
+    ex->is_stream = ex->record.is_stream = true;
     if (!read_path(g)) {
         refuse(ex, REFUSE_PATH, STR_EMPTY, "%.*s is not /package.Service/Method.",
                STR_ARG(ex->http->path));

@@ -545,3 +545,9 @@ def serve_h2(sock, serve):
         BackConnection(sock, serve).run()
     except h2.exceptions.ProtocolError as error:
         raise ValueError(f"bad HTTP/2: {error}") from error
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
