@@ -153,6 +153,12 @@ static const struct config_key provider_path_keys[] = {
     {"messages", CONFIG_STRING, FIELD(struct provider, paths[OPERATION_MESSAGES]),
      .help = "path where the provider speaks Anthropic's Messages API as well",
      .example = "/v1/messages"},
+    {"realtime", CONFIG_STRING, FIELD(struct provider, paths[OPERATION_REALTIME]),
+     .help = "path of realtime sessions (WebSocket) in OpenAI's events",
+     .example = "\"/realtime?model={model}\""},
+    {"live", CONFIG_STRING, FIELD(struct provider, paths[OPERATION_LIVE]),
+     .help = "path of realtime sessions (WebSocket) in Gemini's messages",
+     .example = "/ws/google.ai.generativelanguage.v1beta.GenerativeService.BidiGenerateContent"},
 };
 static const struct config_section provider_paths = SECTION(provider_path_keys);
 
@@ -573,6 +579,8 @@ static const struct config_key root_keys[] = {
      .help = "how requests are kept alive, where a route does not say otherwise"},
     {"journal", CONFIG_SECTION, .section = &config_journal,
      .help = "memory for streams, so that they survive a break on either side"},
+    {"realtime", CONFIG_SECTION, .section = &config_realtime,
+     .help = "sessions of realtime models (WebSocket)"},
     {"pool", CONFIG_SECTION, .section = &pool, .help = "idle connections to providers"},
     {"log", CONFIG_SECTION, .section = &log_section, .help = "what is written where"},
     {"metrics", CONFIG_SECTION, .section = &metrics, .help = "`GET /metrics`"},

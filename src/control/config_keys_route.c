@@ -213,8 +213,10 @@
          .max = 60 * MINUTE_NS,                                                                    \
          OR_("0s"),                                                                                \
          .help = "answer the client's head after so long without an event; `0s` = never",          \
-         .detail = "Normally the head waits for the first event, so that failures until then are " \
-                   "never seen."},                                                                 \
+         .detail = "Normally the head waits for the first event, so that a request which fails "   \
+                   "everywhere has the status of an error; after an early head it ends with an "   \
+                   "error event. Other targets are tried either way. The head says which route, "  \
+                   "not which target."},                                                           \
         {"hedge", CONFIG_SECTION, .offset = offsetof(type, at), .section = &name##_hedge,          \
          .help = "a second attempt beside a slow one; whichever answers first is kept"},           \
         {"mirror",                                                                                 \
@@ -229,9 +231,11 @@
          .names = route_when_limited_names,                                                        \
          OR_("next"),                                                                              \
          .help = "what a request does when every key of its target is at its limit",               \
-         .detail = "`next`: it goes to the next target, and waits where there is none. `wait`: "   \
-                   "it waits, then goes to the next one. `fail`: it goes to the next target, and " \
-                   "is answered with 429 where there is none."},                                   \
+         .detail = "`next`: it goes to the next target, and waits where there is none; the only "  \
+                   "key of the only target is asked all the same, unless its provider wants no "   \
+                   "request for more than a minute. `wait`: it waits, then goes to the next one. " \
+                   "`fail`: it goes to the next target, and is answered with 429 where there is "  \
+                   "none."},                                                                       \
         {"queue", CONFIG_SECTION, .offset = offsetof(type, at), .section = &name##_queue,          \
          .help = "how requests wait for a key"},                                                   \
     {                                                                                              \
@@ -350,3 +354,24 @@ static const struct config_key journal_keys[] = {
      .detail = "The oldest that are finished go first."},
 };
 const struct config_section config_journal = SECTION(journal_keys);
+
+/* --- realtime ----------------------------------------------------------------------------------
+ */
+
+static const struct config_key realtime_keys[] = {
+    {"ping", CONFIG_DURATION, FIELD(struct settings, realtime.ping_ns), .min = 0, .max = DAY_NS,
+     .fallback = "20s", .help = "how often a silent peer is asked for a sign of life; 0 = never",
+     .detail = "A peer that gives none in the same time again is taken for gone."},
+    {"idle", CONFIG_DURATION, FIELD(struct settings, realtime.idle_ns), .min = 0, .max = DAY_NS,
+     .fallback = "15m", .help = "longest time without a message in either direction; 0 = no bound"},
+    {"session", CONFIG_DURATION, FIELD(struct settings, realtime.session_ns), .min = 0,
+     .max = 7 * DAY_NS, .fallback = "2h", .help = "longest session; 0 = no bound"},
+    {"message", CONFIG_SIZE, FIELD(struct settings, realtime.message_bytes), .min = KIB, .max = GIB,
+     .fallback = "16MiB", .help = "largest message, either way",
+     .detail = "A larger one ends the session with the close code 1009."},
+    {"sessions_per_key", CONFIG_INTEGER, FIELD(struct settings, realtime.sessions_per_key),
+     .min = 0, .max = 1000000, .fallback = "0",
+     .help = "most sessions that a key may have at once; 0 = no bound",
+     .detail = "One more is answered with 429. Without keys it is the bound of all together."},
+};
+const struct config_section config_realtime = SECTION(realtime_keys);

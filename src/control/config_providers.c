@@ -6,7 +6,8 @@
 static const struct str dialect_paths[DIALECT_COUNT][OPERATION_COUNT] = {
     [DIALECT_OPENAI_CHAT] = {[OPERATION_CHAT] = STR_INIT("/chat/completions"),
                              [OPERATION_COMPLETIONS] = STR_INIT("/completions"),
-                             [OPERATION_MODELS] = STR_INIT("/models")},
+                             [OPERATION_MODELS] = STR_INIT("/models"),
+                             [OPERATION_REALTIME] = STR_INIT("/realtime?model={model}")},
     [DIALECT_OPENAI_RESPONSES] = {[OPERATION_CHAT] = STR_INIT("/responses"),
                                   [OPERATION_MODELS] = STR_INIT("/models"),
                                   [OPERATION_RESPONSES] = STR_INIT("/responses")},
@@ -17,6 +18,8 @@ static const struct str dialect_paths[DIALECT_COUNT][OPERATION_COUNT] = {
                         [OPERATION_CHAT_STREAM] =
                             STR_INIT("/v1beta/models/{model}:streamGenerateContent?alt=sse"),
                         [OPERATION_MODELS] = STR_INIT("/v1beta/models"),
+                        [OPERATION_LIVE] = STR_INIT("/ws/google.ai.generativelanguage.v1beta."
+                                                    "GenerativeService.BidiGenerateContent"),
                         [OPERATION_COUNT_TOKENS] = STR_INIT("/v1beta/models/{model}:countTokens")},
     [DIALECT_BEDROCK] = {[OPERATION_CHAT] = STR_INIT("/model/{model}/converse"),
                          [OPERATION_CHAT_STREAM] = STR_INIT("/model/{model}/converse-stream")},

@@ -35,5 +35,7 @@ extern const struct config_section config_routing;
 extern const struct config_section config_route;
 /* `journal`; its struct is struct settings. */
 extern const struct config_section config_journal;
+/* `realtime`; its struct is struct settings. */
+extern const struct config_section config_realtime;
 
 #endif

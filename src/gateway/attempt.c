@@ -4,6 +4,7 @@
 #include "gateway/headers.h"
 #include "gateway/heartbeat.h"
 #include "gateway/operation.h"
+#include "gateway/realtime.h"
 
 /*
  * One try at the target: send the request, wait for the head of its answer. Nothing has been sent
@@ -127,6 +128,8 @@ YIELDS static int add_headers(struct exchange *ex, struct http_call_request *req
         return err_set(ERR_NOMEM, FAULT_GATEWAY, "no memory");
     if (ex->betas.len > 0 &&
         !http_headers_add(headers, ex->head_arena, STR("anthropic-beta"), ex->betas))
+        return err_set(ERR_NOMEM, FAULT_GATEWAY, "no memory");
+    if (ex->realtime != NULL && realtime_offer(ex, request, headers) < 0)
         return err_set(ERR_NOMEM, FAULT_GATEWAY, "no memory");
     return upstream_authenticate(ex->upstream, ex->head_arena, request, headers);
 }

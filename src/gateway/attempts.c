@@ -7,6 +7,7 @@
 #include "gateway/heartbeat.h"
 #include "gateway/limit_queue.h"
 #include "gateway/planning.h"
+#include "gateway/realtime.h"
 #include "observe/metrics.h"
 #include "route/classify.h"
 #include "route/health.h"
@@ -217,7 +218,8 @@ static void note_failed(struct attempts *a, const struct outcome_rule *rule)
 
 static bool has_sent_nothing(const struct exchange *ex)
 {
-    return ex->http->status == 0 || ex->is_head_early;
+    bool is_waiting = ex->realtime != NULL && ex->realtime->is_open && !ex->realtime->is_joined;
+    return ex->http->status == 0 || ex->is_head_early || is_waiting;
 }
 
 static bool fail(struct exchange *ex, enum outcome_class outcome, unsigned status,
@@ -252,6 +254,11 @@ bool attempts_error(struct exchange *ex, const struct llm_error *error)
 bool attempts_failure(struct exchange *ex, int code)
 {
     return fail(ex, classify_failure(code), ex->record.upstream_status, -1);
+}
+
+bool attempts_goes_on(const struct exchange *ex)
+{
+    return ex->attempts != NULL && ex->attempts->goes_on;
 }
 
 bool attempts_unfit(struct exchange *ex)

@@ -28,6 +28,9 @@ bool attempts_failure(struct exchange *ex, int code);
  * it): another may. */
 bool attempts_unfit(struct exchange *ex);
 
+/* What was told last leads to another try. */
+bool attempts_goes_on(const struct exchange *ex);
+
 /* The head of the answer is here: it tells of limits. */
 void attempts_head(struct exchange *ex);
 /* The try is over: what it came to is counted. Once a try; a second call does nothing. */

@@ -2,6 +2,7 @@
 #include "gateway/exchange.h"
 #include "gateway/operation.h"
 #include "gateway/query.h"
+#include "gateway/realtime.h"
 #include "http/sigv4.h"
 
 /*
@@ -22,6 +23,8 @@ static struct str client_credential(struct exchange *ex)
         if (value.len > 0)
             return str_trim(value);
     }
+    if (ex->operation->run == realtime_run)
+        return realtime_credential(ex);
     if (ex->error_dialect == DIALECT_GEMINI)
         return query_value(ex->http->query, STR("key"), ex->arena);
     return STR_EMPTY;

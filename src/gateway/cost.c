@@ -18,8 +18,10 @@ int64_t cost_of(const struct provider *provider, struct str model, struct str mo
 static bool has_cost(const struct exchange *ex)
 {
     const struct request_record *rec = &ex->record;
-    return ex->upstream != NULL && ex->provider != NULL && rec->upstream_status >= 200 &&
-           rec->upstream_status < 300 && ex->operation->upstream != OPERATION_COUNT_TOKENS;
+    bool is_answered =
+        rec->upstream_status == 101 || (rec->upstream_status >= 200 && rec->upstream_status < 300);
+    return ex->upstream != NULL && ex->provider != NULL && is_answered &&
+           ex->operation->upstream != OPERATION_COUNT_TOKENS;
 }
 
 void exchange_add_part_cost(struct exchange *ex, const struct token_usage *usage)

@@ -20,6 +20,7 @@ struct operation;
 struct attempts;
 struct heartbeat;
 struct grpc_call;
+struct realtime;
 
 enum {
     REQUEST_ID_LEN = 24,
@@ -49,6 +50,7 @@ struct exchange {
     struct attempts *attempts;    /* NULL: an operation that is tried once */
     const struct route_policy *policy;
     struct heartbeat *heartbeat; /* NULL: none was needed yet */
+    struct realtime *realtime;   /* NULL: no session of a realtime model */
     bool is_head_early;          /* the head has left, and nothing of an answer */
     const struct plan *plan;     /* NULL where no target is planned */
     unsigned plan_first;         /* the step to begin with */
@@ -123,6 +125,8 @@ YIELDS int exchange_prepare_rest(struct exchange *ex);
 
 /* How the planned target is spoken to. */
 void exchange_set_target(struct exchange *ex);
+/* Whether the target offers what is asked of it; once its dialect was chosen. */
+bool exchange_is_offered(const struct exchange *ex);
 
 /* Phases, in order. */
 YIELDS int exchange_authenticate(struct exchange *ex);

@@ -6,6 +6,7 @@
 #include "gateway/inference.h"
 #include "gateway/models.h"
 #include "gateway/probes.h"
+#include "gateway/realtime.h"
 #include "gateway/responses.h"
 #include "gateway/resume.h"
 
@@ -40,6 +41,19 @@
             FRAMING_SSE                                                                            \
     }
 
+#define REALTIME(path_)                                                               \
+    {                                                                                 \
+        "realtime", DIALECT_OPENAI_CHAT, METHOD_GET, path_, true, OPERATION_REALTIME, \
+            realtime_run, STREAM_NEVER, FRAMING_SSE                                   \
+    }
+
+#define LIVE(version_)                                                                             \
+    {                                                                                              \
+        "live", DIALECT_GEMINI, METHOD_GET,                                                        \
+            "/ws/google.ai.generativelanguage." version_ ".GenerativeService.BidiGenerateContent", \
+            true, OPERATION_LIVE, realtime_live_run, STREAM_NEVER, FRAMING_SSE                     \
+    }
+
 #define VERTEX "/projects/{any}/locations/{any}/publishers/{publisher}/models/{model}"
 
 /* The first row that fits counts. */
@@ -52,6 +66,7 @@ static const struct operation operations[] = {
     RESPONSE(METHOD_POST, "/v1/responses/{model}/cancel"),
     RESPONSE(METHOD_GET, "/v1/responses/{model}"),
     RESPONSE(METHOD_DELETE, "/v1/responses/{model}"),
+    REALTIME("/v1/realtime"),
     CHAT(DIALECT_ANTHROPIC, "/v1/messages", STREAM_BY_BODY, FRAMING_SSE),
     COUNT(DIALECT_ANTHROPIC, "/v1/messages/count_tokens"),
     CHAT(DIALECT_COHERE, "/v2/chat", STREAM_BY_BODY, FRAMING_SSE),
@@ -66,6 +81,8 @@ static const struct operation operations[] = {
     CHAT(DIALECT_GEMINI, "/v1/models/{model}:streamGenerateContent", STREAM_GEMINI,
          FRAMING_JSON_ARRAY),
     COUNT(DIALECT_GEMINI, "/v1/models/{model}:countTokens"),
+    LIVE("v1beta"),
+    LIVE("v1alpha"),
     LIST(DIALECT_GEMINI, "/v1beta/models"),
     ITEM(DIALECT_GEMINI, "/v1beta/models/{model}"),
 
@@ -88,6 +105,7 @@ static const struct operation operations[] = {
     {"completions", DIALECT_OPENAI_CHAT, METHOD_POST, "/deployments/{model}/completions", true,
      OPERATION_COMPLETIONS, inference_run, STREAM_BY_BODY, FRAMING_SSE},
     CHAT(DIALECT_OPENAI_RESPONSES, "/responses", STREAM_BY_BODY, FRAMING_SSE),
+    REALTIME("/realtime"),
 
     {"streams", DIALECT_OPENAI_CHAT, METHOD_GET, "/v1/streams/{model}", true, OPERATION_COUNT,
      streams_get, STREAM_NEVER, FRAMING_SSE},
@@ -149,10 +167,17 @@ static enum dialect_id dialect_guess(struct str path, enum dialect_id said)
     return str_starts(path, STR("/v2/")) ? DIALECT_COHERE : said;
 }
 
+/* Those that HTTP/2 asks for with an extended CONNECT in place of GET (RFC 8441). */
+static bool is_websocket(const struct operation *op)
+{
+    return op->run == realtime_run || op->run == realtime_live_run;
+}
+
 /* HEAD is answered wherever GET is: the server leaves the body out (RFC 9110 section 9.3.2). */
 static bool method_matches(const struct operation *op, enum http_method method)
 {
-    return op->method == method || (op->method == METHOD_GET && method == METHOD_HEAD);
+    return op->method == method || (op->method == METHOD_GET && method == METHOD_HEAD) ||
+           (is_websocket(op) && method == METHOD_CONNECT);
 }
 
 /* Invoke carries Anthropic's bodies, but its errors are AWS's. */

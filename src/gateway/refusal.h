@@ -35,6 +35,9 @@ enum refusal {
     REFUSE_STREAM_RANGE,     /* an event that it does not have */
     REFUSE_ONCE_KEY_REUSED,  /* an Idempotency-Key of another request */
     REFUSE_HEADER,           /* a header of the request with a value that it cannot have */
+    REFUSE_UPGRADE,          /* an ordinary request to what is a WebSocket */
+    REFUSE_SESSIONS,         /* the key has as many as it may */
+    REFUSE_HANDSHAKE,        /* of a WebSocket */
     REFUSE_OPERATION,        /* the provider does not offer this operation */
     REFUSE_DIALECT,          /* the provider speaks another dialect */
     REFUSE_UNMAPPABLE, /* the target's dialect has no place for it, and dropping is not wanted */

@@ -56,6 +56,15 @@ struct journal_settings {
     int64_t ttl_ns;        /* after its end; default 60 s */
 };
 
+/* Sessions of realtime models (WebSocket). */
+struct realtime_settings {
+    int64_t ping_ns;           /* how often a silent peer is asked for a sign of life; 0 = never */
+    int64_t idle_ns;           /* without a message either way; 0 = no bound */
+    int64_t session_ns;        /* of a whole session; 0 = no bound */
+    uint64_t message_bytes;    /* of one message, either way */
+    uint32_t sessions_per_key; /* at once; 0 = no bound */
+};
+
 struct settings {
     struct arena *arena;
     struct str source; /* file name or "environment" */
@@ -75,6 +84,7 @@ struct settings {
     unsigned route_count;
     struct route_policy routing; /* of names without a route; what routes inherit */
     struct journal_settings journal;
+    struct realtime_settings realtime;
     struct http_limits limits;
     enum unmappable_mode unmappable;
     uint64_t response_store_bytes; /* for previous_response_id; 0 = off */

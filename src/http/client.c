@@ -110,6 +110,11 @@ static int skip_interim(struct http_call *call)
     return r;
 }
 
+static bool is_upgrade(const struct http_call *call)
+{
+    return call->head.status == 101 && call->request->upgrade.len > 0;
+}
+
 /* Bytes of the answer from the read buffer: 1 = the head is whole and what came after it is kept,
  * 0 = more is needed, or -ERR_x. */
 static int take_head_bytes(struct http_call *call, struct str bytes)
@@ -126,7 +131,7 @@ static int take_head_bytes(struct http_call *call, struct str bytes)
         bytes = str_skip(bytes, (size_t)used);
         if (!is_whole)
             continue;
-        if (call->head.status >= 200) {
+        if (call->head.status >= 200 || is_upgrade(call)) {
             call->has_head = true;
             buf_add_str(&call->unread, bytes);
             return buf_ok(&call->unread) ? 1 : err_set(ERR_NOMEM, FAULT_GATEWAY, "no memory");
@@ -244,6 +249,21 @@ YIELDS static int send_on_conn(struct http_call *call)
     return call->conn->h2 != NULL ? h2_call_start(call) : send_request(call);
 }
 
+/* A connection that is to become something else is its own, and of HTTP/1.1: few upstreams take
+ * the extended CONNECT that HTTP/2 has for it. */
+static int want_http1(struct http_call *call)
+{
+    struct http_origin *origin = ARENA_NEW(call->arena, struct http_origin);
+    if (origin == NULL)
+        return err_set(ERR_NOMEM, FAULT_GATEWAY, "no memory for a connection");
+    *origin = *call->origin;
+    origin->speaks_h2 = false;
+    origin->target.is_http1_only = true;
+    http_origin_seal(origin);
+    call->origin = origin;
+    return 0;
+}
+
 YIELDS int http_call_start(struct http_call *call, struct arena *arena,
                            const struct http_origin *origin,
                            const struct http_call_request *request,
@@ -257,9 +277,10 @@ YIELDS int http_call_start(struct http_call *call, struct arena *arena,
         .start_ns = clock_mono_ns(),
     };
     int r = client_check_request(origin, request);
-    if (r < 0)
-        return r;
-    r = take_or_connect(call);
+    if (r == 0 && request->upgrade.len > 0)
+        r = want_http1(call);
+    if (r == 0)
+        r = take_or_connect(call);
     if (r == 0)
         r = send_on_conn(call);
     if (r < 0 && call->conn != NULL)
@@ -355,6 +376,8 @@ YIELDS int http_call_head(struct http_call *call)
             return r;
     }
     call->may_reuse = call->head.is_keep_alive && !call->is_send_cut;
+    if (is_upgrade(call))
+        return 0;
     if (call->head.framing == H1_NO_BODY) {
         call->may_reuse = call->may_reuse && call->unread.len == 0;
         end_body(call);
@@ -495,10 +518,19 @@ void http_call_forget_head(struct http_call *call, struct arena *arena)
         h1_parser_use_arena(&call->conn->parser, arena);
 }
 
+void http_call_upgrade(struct http_call *call, struct channel *channel)
+{
+    CHECK(call->conn != NULL && is_upgrade(call) && call->channel == NULL);
+    call->channel = channel;
+    channel_over_io(channel, &call->conn->io, buf_str(&call->unread));
+}
+
 void http_call_finish(struct http_call *call)
 {
+    bool is_orderly = call->channel != NULL && call->channel->is_finished;
+    call->channel = NULL;
     buf_fini(&call->unread);
     call->unread_at = 0;
     if (call->conn != NULL)
-        drop_conn(call, true);
+        drop_conn(call, !is_orderly);
 }

@@ -11,6 +11,7 @@
 #include <stdatomic.h>
 
 #include "base/buf.h"
+#include "http/channel.h"
 #include "http/h1.h"
 #include "http/message.h"
 #include "rt/dial.h"
@@ -55,6 +56,7 @@ struct http_call_request {
     uint64_t body_bytes;
     bool wants_trailers; /* kept in call->trailers, and the upstream is told so (TE); HTTP/2 only */
     bool is_open;        /* the body is sent by http_call_send, as it comes; HTTP/2 only */
+    struct str upgrade; /* "websocket": asks for that protocol, a 101 is an answer. Empty = no */
 };
 
 struct http_conn; /* a pooled connection: http/pool.h */
@@ -74,10 +76,11 @@ struct http_call {
     bool has_head;
     bool is_body_done;
     bool may_reuse;
-    bool has_heard;    /* a byte of an answer, be it an interim one, has come */
-    bool is_send_cut;  /* not all of the request was sent */
-    unsigned refusals; /* how often an upstream said that it had not looked at the request */
-    unsigned interims; /* 1xx answers that were skipped */
+    bool has_heard;          /* a byte of an answer, be it an interim one, has come */
+    bool is_send_cut;        /* not all of the request was sent */
+    struct channel *channel; /* what the call has become; the caller's. NULL = an answer */
+    unsigned refusals;       /* how often an upstream said that it had not looked at the request */
+    unsigned interims;       /* 1xx answers that were skipped */
     struct dial_timing dial;
     /* clock_mono_ns; 0 = not yet. start: of the call; sent: the request's last byte; first_byte: of
      * the final answer. */
@@ -126,6 +129,12 @@ YIELDS int http_call_send(struct http_call *call, const struct iovec *iov, int c
 /* The rest of the body appended to *out; -ERR_LIMIT when it is more than `limit` bytes, at once
  * where its length is known. */
 YIELDS int http_call_collect(struct http_call *call, uint64_t limit, struct buf *out);
+/*
+ * After a head with 101: the connection becomes a byte stream in both directions, which lasts until
+ * http_call_finish, as must *channel. That closes it in order if channel_finish was called, else
+ * abruptly.
+ */
+void http_call_upgrade(struct http_call *call, struct channel *channel);
 /* Ends the call: the connection goes back to the pool when all was read and it may, else it is
  * closed at once (which cancels the upstream's work). */
 void http_call_finish(struct http_call *call);

@@ -85,7 +85,7 @@ int client_check_request(const struct http_origin *origin, const struct http_cal
 static size_t bytes_needed(const struct http_origin *origin,
                            const struct http_call_request *request)
 {
-    size_t n = 128 + request->target.len + origin->host_header.len;
+    size_t n = 160 + request->target.len + origin->host_header.len + request->upgrade.len;
     for (uint32_t i = 0; request->headers != NULL && i < request->headers->count; i++)
         n += request->headers->items[i].name.len + request->headers->items[i].value.len + 4;
     return n;
@@ -130,8 +130,12 @@ int client_write_head(struct buf *out, const struct http_origin *origin,
         has_encoding = has_encoding || str_ieq(h->name, STR("accept-encoding"));
         to = put_header(to, h->name, h->value);
     }
-    if (!has_encoding)
+    if (!has_encoding && request->upgrade.len == 0)
         to = put_header(to, STR("Accept-Encoding"), STR("identity"));
+    if (request->upgrade.len > 0) {
+        to = put_header(to, STR("Connection"), STR("Upgrade"));
+        to = put_header(to, STR("Upgrade"), request->upgrade);
+    }
     if (client_has_length(request)) {
         to = put(to, STR("Content-Length: "));
         to += str_put_u64(to, request->body_bytes);

@@ -50,10 +50,11 @@ struct h1_conn {
     /* Its answer. */
     const struct http_headers *answer_headers;
     enum answer_framing framing;
-    uint64_t answer_left; /* ANSWER_LENGTH: bytes still to come */
-    bool head_waits;      /* the head is kept back for the first body bytes */
-    bool closes;          /* the connection ends with this answer */
-    bool is_aborted;      /* no more of the answer may be sent */
+    uint64_t answer_left;    /* ANSWER_LENGTH: bytes still to come */
+    bool head_waits;         /* the head is kept back for the first body bytes */
+    bool closes;             /* the connection ends with this answer */
+    bool is_aborted;         /* no more of the answer may be sent */
+    struct channel *channel; /* what the request has become; the handler's. NULL = an answer */
 };
 
 /* h1_request.c */
@@ -83,6 +84,9 @@ YIELDS int h1_response_write(struct http_request *r, struct iovec *iov, int coun
                              int64_t deadline);
 YIELDS int h1_response_end(struct http_request *r, const struct http_headers *trailers,
                            int64_t deadline);
+/* 101, and the connection is the handler's. */
+YIELDS int h1_response_upgrade(struct http_request *r, const struct http_headers *headers,
+                               struct channel *channel);
 
 /* h1_server.c */
 bool h1_server_is_draining(void);

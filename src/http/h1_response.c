@@ -28,6 +28,7 @@ int h1_response_start(struct http_request *r, unsigned status, const struct http
 static void write_head(struct h1_conn *conn, struct buf *out)
 {
     const struct http_request *r = &conn->request;
+    bool is_upgrade = r->status == 101;
     BUF_LIT(out, "HTTP/1.1 ");
     buf_add_u64(out, r->status);
     buf_add_char(out, ' ');
@@ -43,6 +44,12 @@ static void write_head(struct h1_conn *conn, struct buf *out)
         buf_add_str(out, h->name);
         BUF_LIT(out, ": ");
         buf_add_str(out, h->value);
+    }
+    if (is_upgrade) {
+        BUF_LIT(out, "\r\nUpgrade: ");
+        buf_add_str(out, r->upgrade);
+        BUF_LIT(out, "\r\nConnection: Upgrade\r\n\r\n");
+        return;
     }
     if (conn->framing == ANSWER_CHUNKED && !response_has_no_body(r)) {
         BUF_LIT(out, "\r\nTransfer-Encoding: chunked");
@@ -237,4 +244,26 @@ YIELDS int h1_response_end(struct http_request *r, const struct http_headers *tr
     conn->is_aborted = result < 0;
     r->is_complete = result == 0;
     return result;
+}
+
+YIELDS int h1_response_upgrade(struct http_request *r, const struct http_headers *headers,
+                               struct channel *channel)
+{
+    struct h1_conn *conn = r->stream;
+    struct buf head = BUF_INIT;
+    CHECK(r->status == 0 && conn->body.is_done);
+    r->status = 101;
+    conn->answer_headers = headers;
+    conn->closes = true;
+    io_watch_hangup(&conn->io, NULL);
+    write_head(conn, &head);
+    struct iovec iov = {head.ptr, head.len};
+    int result = buf_ok(&head) ? send_parts(conn, &iov, 1) : no_memory();
+    buf_fini(&head);
+    conn->is_aborted = result < 0;
+    if (result < 0)
+        return result;
+    conn->channel = channel;
+    channel_over_io(channel, &conn->io, str_skip(buf_str(&conn->ahead), conn->ahead_used));
+    return 0;
 }

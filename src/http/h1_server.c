@@ -76,9 +76,19 @@ static const struct http_stream_ops h1_ops = {
     .start = h1_response_start,
     .write = h1_response_write,
     .end = h1_response_end,
+    .upgrade = h1_response_upgrade,
     .abort = abort_answer,
     .watch_hangup = watch_hangup,
 };
+
+/* The protocol that may be switched to; where there is a body it would come first, and nobody does
+ * that. WebSocket is the only one that is known. */
+static struct str upgrade_of(const struct h1_head *head)
+{
+    bool is_possible = head->upgrades && head->version_minor > 0 && head->framing == H1_NO_BODY &&
+                       http_headers_has_token(&head->headers, STR("upgrade"), STR("websocket"));
+    return is_possible ? STR("websocket") : STR_EMPTY;
+}
 
 /* Makes the request from its parsed head. */
 static void fill_request(struct h1_conn *conn, struct arena *arena, int64_t start_ns)
@@ -97,6 +107,7 @@ static void fill_request(struct h1_conn *conn, struct arena *arena, int64_t star
         .path = path,
         .query = query,
         .authority = http_headers_get(&head->headers, STR("host")),
+        .upgrade = upgrade_of(head),
         .headers = head->headers,
         .content_length = head->framing == H1_CHUNKED  ? -1
                           : head->framing == H1_LENGTH ? (int64_t)head->content_length
@@ -112,6 +123,7 @@ static void fill_request(struct h1_conn *conn, struct arena *arena, int64_t star
     conn->continue_sent = conn->body_failed = conn->is_aborted = false;
     conn->answer_headers = NULL;
     conn->head_waits = conn->closes = false;
+    conn->channel = NULL;
 }
 
 /* An answer of the server itself; the connection ends with it. */
@@ -174,10 +186,27 @@ YIELDS static int read_head(struct h1_conn *conn, struct arena *arena)
     return r;
 }
 
+/* After a handler whose request has become a channel. */
+static void finish_channel(struct h1_conn *conn)
+{
+    struct http_request *r = &conn->request;
+    task_cancel_clear(conn->task);
+    r->body_bytes_in = conn->channel->bytes_in;
+    r->body_bytes_out = conn->channel->bytes_out;
+    r->is_complete = conn->channel->is_finished;
+    conn->resets = conn->resets || !r->is_complete;
+    conn->lingers = r->is_complete;
+    conn->channel = NULL;
+}
+
 /* Everything after the handler: an answer there must be, and the next request may follow or not. */
 YIELDS static bool finish_request(struct h1_conn *conn)
 {
     struct http_request *r = &conn->request;
+    if (conn->channel != NULL) {
+        finish_channel(conn);
+        return false;
+    }
     bool has_left = task_cancel_reason(conn->task) == ERR_RESET;
     io_watch_hangup(&conn->io, NULL);
     task_cancel_clear(conn->task);

@@ -60,7 +60,7 @@ static void take_pseudo(struct h2_stream *s, struct str name, struct str value)
     } else if (str_eq(name, STR(":scheme"))) {
         s->scheme = value;
     } else if (str_eq(name, STR(":protocol"))) {
-        r->protocol = value;
+        r->upgrade = value;
     }
 }
 
@@ -140,7 +140,7 @@ static bool settle_head(struct h2_stream *s, bool is_end)
     if (expected.ptr != NULL && !str_ieq(expected, STR("100-continue")))
         refuse(s, 417, "the only expectation that is understood is 100-continue");
     s->expects_continue = expected.ptr != NULL && !is_end;
-    if (r->method == METHOD_CONNECT && r->protocol.len == 0)
+    if (r->method == METHOD_CONNECT && r->upgrade.len == 0)
         refuse(s, 501, "CONNECT is not for gateways");
     request_body_init(&s->body, h2_stream_read_raw, is_end,
                       is_endless(r) ? UINT64_MAX / 2

@@ -1,5 +1,6 @@
 #include "base/clock.h"
 #include "base/err.h"
+#include "http/channel.h"
 #include "http/h2_server.h"
 #include "http/response_head.h"
 
@@ -128,21 +129,28 @@ static int send_continue(struct h2_stream *s)
     return code == 0 ? 0 : h2_error(code, "interim answer");
 }
 
-YIELDS static int wait_for_body(struct h2_stream *s, int64_t deadline)
+/* Until something of the request is there, or its end: 0, or -ERR_x. */
+YIELDS static int wait_for_input(struct h2_stream *s, int64_t deadline_ns)
 {
-    int64_t patience_ns = s->server->conn->settings->body_timeout_ns;
     while (s->in.len == 0 && !s->in_ended && !is_gone(s)) {
         s->reader = task_self();
-        int r = task_park(MIN(deadline, clock_add_ns(loop_now_ns(), patience_ns)));
+        int r = task_park(deadline_ns);
         s->reader = NULL;
-        if (r == -ERR_TIMEOUT)
-            return err_set(ERR_TIMEOUT, FAULT_CLIENT, "the request body did not come in time");
         if (r < 0)
             return r;
     }
     if (s->in.len == 0 && !s->in_ended)
         return err_set(ERR_RESET, FAULT_CLIENT, "the client gave the request up early");
     return 0;
+}
+
+YIELDS static int wait_for_body(struct h2_stream *s, int64_t deadline)
+{
+    int64_t patience_ns = s->server->conn->settings->body_timeout_ns;
+    int r = wait_for_input(s, MIN(deadline, clock_add_ns(loop_now_ns(), patience_ns)));
+    return r == -ERR_TIMEOUT
+               ? err_set(ERR_TIMEOUT, FAULT_CLIENT, "the request body did not come in time")
+               : r;
 }
 
 YIELDS int h2_stream_read_raw(struct http_request *req, struct http_pieces *pieces,
@@ -464,6 +472,75 @@ static void watch_hangup(struct http_request *req, struct task *task)
         task_cancel(task, ERR_RESET);
 }
 
+/* --- a stream that has become a channel (RFC 8441) ------------------------------------------- */
+
+YIELDS static ssize_t read_channel(struct channel *ch, char *out, size_t cap, int64_t deadline_ns)
+{
+    struct h2_stream *s = ch->stream;
+    int r = task_check_cancel();
+    if (r == 0)
+        r = wait_for_input(s, deadline_ns);
+    if (r < 0)
+        return r;
+    size_t n = MIN(cap, s->in.len);
+    if (n == 0)
+        return -ERR_CLOSED;
+    memcpy(out, s->in.ptr, n);
+    s->given = n;
+    drop_given(s);
+    return (ssize_t)n;
+}
+
+YIELDS static int write_channel(struct channel *ch, struct iovec *iov, int count, int64_t stall_ns)
+{
+    struct h2_stream *s = ch->stream;
+    size_t bytes = iov_bytes(iov, count);
+    int r = check_write(s, bytes);
+    if (r == 0)
+        r = add_parts(s, iov, count, bytes);
+    if (r == 0)
+        r = push_out(s);
+    while (r == 0 && waiting_bytes(s) > H2_STREAM_OUT_BYTES)
+        r = wait_for_room(s, stall_ns > 0 ? stall_ns : write_patience_ns(s));
+    return r;
+}
+
+YIELDS static int finish_channel(struct channel *ch, int64_t deadline_ns)
+{
+    struct h2_stream *s = ch->stream;
+    int r = check_write(s, 0);
+    if (r < 0)
+        return r;
+    s->out_ended = true;
+    r = push_out(s);
+    if (r == 0)
+        r = wait_for_end(s, MAX(deadline_ns - loop_now_ns(), 0));
+    s->request.is_complete = r == 0;
+    return r;
+}
+
+YIELDS static int upgrade(struct http_request *req, const struct http_headers *headers,
+                          struct channel *channel)
+{
+    static const struct channel_ops ops = {
+        .read = read_channel,
+        .write = write_channel,
+        .finish = finish_channel,
+    };
+    struct h2_stream *s = req->stream;
+    if (is_gone(s))
+        return client_left();
+    int r = start(req, 200, headers, -1);
+    s->owner = NULL;
+    s->body.is_done = true; /* what comes is the channel's */
+    if (r == 0)
+        r = push_out(s);
+    s->is_aborted = r < 0;
+    if (r == 0)
+        *channel = (struct channel){.ops = &ops, .stream = s};
+    return r;
+}
+
 const struct http_stream_ops h2_stream_ops = {
     .read = read_body,
     .collect = collect,
@@ -472,6 +549,7 @@ const struct http_stream_ops h2_stream_ops = {
     .end = end_answer,
     .abort = abort_answer,
     .watch_hangup = watch_hangup,
+    .upgrade = upgrade,
 };
 
 /* --- its life -------------------------------------------------------------------------------- */

@@ -136,6 +136,7 @@ struct str http_reason(unsigned status)
         struct str reason;
     } reasons[] = {
         {100, STR_INIT("Continue")},
+        {101, STR_INIT("Switching Protocols")},
         {200, STR_INIT("OK")},
         {201, STR_INIT("Created")},
         {202, STR_INIT("Accepted")},
@@ -162,6 +163,7 @@ struct str http_reason(unsigned status)
         {417, STR_INIT("Expectation Failed")},
         {422, STR_INIT("Unprocessable Content")},
         {424, STR_INIT("Failed Dependency")},
+        {426, STR_INIT("Upgrade Required")},
         {429, STR_INIT("Too Many Requests")},
         {431, STR_INIT("Request Header Fields Too Large")},
         {499, STR_INIT("Client Closed Request")},

@@ -99,7 +99,7 @@ void http_origin_seal(struct http_origin *origin)
     h = mix(mix(h, str_hash(t->proxy.host)), t->proxy.port);
     h = mix(mix(h, t->proxy.is_tls), str_hash(t->proxy.authorization));
     h = mix(h, str_hash(origin->host_header));
-    h = mix(h, origin->speaks_h2);
+    h = mix(h, (uint64_t)origin->speaks_h2 << 1 | (uint64_t)t->is_http1_only);
     h = mix(h, (uint64_t)(uintptr_t)origin->in_process);
     origin->identity = mix_pointer(h, origin->in_process_ctx);
 }
@@ -107,7 +107,7 @@ void http_origin_seal(struct http_origin *origin)
 static bool is_same_target(const struct dial_target *a, const struct dial_target *b)
 {
     return str_eq(a->host, b->host) && a->port == b->port && a->tls == b->tls &&
-           str_eq(a->tls_host, b->tls_host) &&
+           a->is_http1_only == b->is_http1_only && str_eq(a->tls_host, b->tls_host) &&
            a->policy.allow_loopback == b->policy.allow_loopback &&
            a->policy.allow_private == b->policy.allow_private &&
            a->policy.allow_link_local == b->policy.allow_link_local &&
@@ -331,7 +331,7 @@ static struct http_conn *take_shared(struct http_site *site)
 static bool may_be_shared(const struct http_site *site)
 {
     const struct http_origin *origin = &site->origin;
-    if (site->version != SITE_UNKNOWN || origin->in_process != NULL)
+    if (site->version != SITE_UNKNOWN || origin->in_process != NULL || origin->target.is_http1_only)
         return site->version == SITE_HTTP2;
     return origin->target.tls != NULL ? tls_context_offers_h2(origin->target.tls)
                                       : origin->speaks_h2;

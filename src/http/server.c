@@ -1,5 +1,7 @@
 #include "http/server.h"
 
+#include "base/err.h"
+
 /* The calls of handlers: one indirection to the version of HTTP that the request came in. */
 
 YIELDS int http_request_read(struct http_request *r, struct http_pieces *pieces,
@@ -30,6 +32,14 @@ YIELDS int http_response_end(struct http_request *r, const struct http_headers *
                              int64_t deadline_ns)
 {
     return r->ops->end(r, trailers, deadline_ns);
+}
+
+YIELDS int http_response_upgrade(struct http_request *r, const struct http_headers *headers,
+                                 struct channel *channel)
+{
+    if (r->ops->upgrade == NULL || r->upgrade.len == 0)
+        return err_set(ERR_INVALID, FAULT_GATEWAY, "the request asks for no upgrade");
+    return r->ops->upgrade(r, headers, channel);
 }
 
 void http_response_abort(struct http_request *r)

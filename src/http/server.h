@@ -12,6 +12,7 @@
 #include <stdatomic.h>
 
 #include "base/buf.h"
+#include "http/channel.h"
 #include "http/message.h"
 #include "rt/addr.h"
 #include "rt/task.h"
@@ -30,6 +31,8 @@ struct http_stream_ops {
                         int64_t deadline);
     YIELDS int (*end)(struct http_request *r, const struct http_headers *trailers,
                       int64_t deadline);
+    YIELDS int (*upgrade)(struct http_request *r, const struct http_headers *h,
+                          struct channel *channel);
     void (*abort)(struct http_request *r);
     void (*watch_hangup)(struct http_request *r, struct task *task);
 };
@@ -44,7 +47,9 @@ struct http_request {
     struct str path;      /* target before '?', not decoded */
     struct str query;     /* after '?', or empty */
     struct str authority; /* Host or :authority */
-    struct str protocol;  /* of an extended CONNECT (RFC 8441), "websocket" say; else empty */
+    /* What the request wants its connection to become ("websocket"): Upgrade, or the :protocol of
+     * an extended CONNECT (RFC 8441), where it could. Empty = an ordinary request. */
+    struct str upgrade;
     struct http_headers headers;
     int64_t content_length; /* as sent; -1 unknown (chunked), 0 no body */
     struct net_addr peer;
@@ -92,6 +97,16 @@ YIELDS int http_response_write(struct http_request *r, struct iovec *iov, int co
 /* Ends the answer, with trailers or NULL. */
 YIELDS int http_response_end(struct http_request *r, const struct http_headers *trailers,
                              int64_t deadline_ns);
+/*
+ * Instead of an answer: the stream under the request becomes a byte stream in both directions, as
+ * r->upgrade asks. Sends the head at once: 101 with Upgrade and Connection added (HTTP/1.1), 200 to
+ * an extended CONNECT. The channel lasts until the handler returns; the connection (or stream) ends
+ * then, in order if channel_finish was called, else so that the client sees it cut. The client's
+ * hang-up cancels nobody any more: who reads the channel hears of it. -ERR_INVALID where the
+ * request asks for no upgrade.
+ */
+YIELDS int http_response_upgrade(struct http_request *r, const struct http_headers *headers,
+                                 struct channel *channel);
 /* The answer cannot be completed: the client must see it cut (no last chunk, connection closed). */
 void http_response_abort(struct http_request *r);
 /* Whole answer at once. */

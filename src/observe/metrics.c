@@ -182,11 +182,17 @@ static void time_target(metric_word *words, const struct request_record *record)
                           (record->total_ns - record->ttft_ns) / (record->usage.output - 1));
 }
 
+/* A provider has answered for the model: 2xx, or a session was opened (101). */
+static bool is_accepted(unsigned status)
+{
+    return status == 101 || (status >= 200 && status < 300);
+}
+
 /* It was no request of a client's, but it was paid for. */
 static void count_extra(const struct request_record *record)
 {
     struct str model = model_label(record->model);
-    bool is_proven = record->upstream_status >= 200 && record->upstream_status < 300;
+    bool is_proven = is_accepted(record->upstream_status);
     if (record->provider.len == 0)
         return;
     metric_word *target = find_target(record->operation, record->provider, &model, is_proven);
@@ -211,7 +217,7 @@ void metrics_request_end(const struct request_record *record)
 
     struct str model = STR_EMPTY;
     if (record->provider.len > 0) {
-        bool is_proven = record->upstream_status >= 200 && record->upstream_status < 300;
+        bool is_proven = is_accepted(record->upstream_status);
         model = model_label(record->model);
         metric_word *target = find_target(record->operation, record->provider, &model, is_proven);
         time_target(target, record);
@@ -253,4 +259,25 @@ void metrics_set_generation(uint64_t generation, int64_t loaded_wall_ns)
 {
     atomic_store(&metrics_state.generation, generation);
     atomic_store(&metrics_state.loaded_wall_ns, loaded_wall_ns);
+}
+
+/* All words of the target: several of its histograms are a session's. */
+struct metrics_session {
+    metric_word words[TARGET_WORDS];
+};
+
+struct metrics_session *metrics_session(struct str operation, struct str provider, struct str model)
+{
+    model = model_label(model);
+    return (struct metrics_session *)(void *)find_target(operation, provider, &model, true);
+}
+
+void metrics_session_first(struct metrics_session *session, int64_t ns)
+{
+    histogram_observe(&session->words[TARGET_FIRST_TOKEN], &histogram_first_bounds, ns);
+}
+
+void metrics_session_barge_in(struct metrics_session *session, int64_t ns)
+{
+    histogram_observe(&session->words[TARGET_BARGE_IN], &histogram_first_bounds, ns);
 }

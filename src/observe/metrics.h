@@ -31,6 +31,14 @@ struct metrics_gaps;
 struct metrics_gaps *metrics_gaps(struct str operation, struct str provider, struct str model);
 void metrics_gap(struct metrics_gaps *gaps, int64_t gap_ns);
 
+/* The same for the answers of a realtime session: time to the first delta of each, and from an
+ * interruption to the last delta. */
+struct metrics_session;
+struct metrics_session *metrics_session(struct str operation, struct str provider,
+                                        struct str model);
+void metrics_session_first(struct metrics_session *session, int64_t ns);
+void metrics_session_barge_in(struct metrics_session *session, int64_t ns);
+
 /* What else happens. */
 enum metrics_counter {
     METRIC_CONFIG_RELOADS_OK,
@@ -54,6 +62,13 @@ enum metrics_counter {
 void metrics_count(enum metrics_counter counter, uint64_t n);
 void metrics_set_generation(uint64_t generation, int64_t loaded_wall_ns);
 
+/* What the journals of resumable streams hold, and what became of those that are not held any more:
+ * gone in time, to make room, because nobody read them. */
+struct metrics_journal {
+    uint64_t running, ended, bytes, bytes_max;
+    uint64_t expired, made_room, unread, waits;
+};
+
 /*
  * The whole page in the Prometheus text format 0.0.4, clean under `promtool check metrics`.
  * OpenTelemetry GenAI names where they exist (gen_ai_client_token_usage,
@@ -62,6 +77,6 @@ void metrics_set_generation(uint64_t generation, int64_t loaded_wall_ns);
  * gen_ai_request_model, gen_ai_token_type, ...), weir_* otherwise; includes the http server's and
  * pool's counters, loop lag, access-log drops, build info.
  */
-void metrics_write(struct buf *out);
+void metrics_write(const struct metrics_journal *journal, struct buf *out);
 
 #endif

@@ -202,6 +202,9 @@ static const struct histogram_family histograms[] = {
     {"gen_ai_client_operation_time_per_output_chunk_seconds",
      "Time between two events of a stream that carry content.", KIND_TARGET, &gen_ai_names,
      TARGET_GAP, &histogram_gap_bounds},
+    {"weir_realtime_barge_in_seconds",
+     "Time from an interruption of a realtime answer to the last of it that still came.",
+     KIND_TARGET, &target_names, TARGET_BARGE_IN, &histogram_first_bounds},
 };
 
 static void write_histograms(struct buf *out)
@@ -522,6 +525,30 @@ static void write_gateway(struct buf *out)
         add_single(out, singles[i].name, singles[i].type, singles[i].help, singles[i].value, false);
 }
 
+static void add_labelled(struct buf *out, const char *name, const char *label, const char *value,
+                         uint64_t n)
+{
+    buf_printf(out, "%s{%s=\"%s\"} %llu\n", name, label, value, (unsigned long long)n);
+}
+
+static void write_journal(const struct metrics_journal *j, struct buf *out)
+{
+    const char *streams = "weir_journal_streams", *gone = "weir_journal_gone_total";
+    begin_family(out, streams, "gauge", "Resumable streams that are held.");
+    add_labelled(out, streams, "state", "running", j->running);
+    add_labelled(out, streams, "state", "ended", j->ended);
+    add_single(out, "weir_journal_bytes", "gauge", "Memory that resumable streams take.", j->bytes,
+               false);
+    add_single(out, "weir_journal_bytes_max", "gauge",
+               "Memory that resumable streams may take; 0 before the first.", j->bytes_max, false);
+    begin_family(out, gone, "counter", "Resumable streams that are not held any more.");
+    add_labelled(out, gone, "reason", "expired", j->expired);
+    add_labelled(out, gone, "reason", "room", j->made_room);
+    add_labelled(out, gone, "reason", "unread", j->unread);
+    add_single(out, "weir_journal_waits_total", "counter",
+               "Times that a provider's stream was held back for lack of room.", j->waits, false);
+}
+
 /* The names that every Prometheus client library gives these. */
 static void write_process(struct buf *out)
 {
@@ -553,7 +580,7 @@ static void write_process(struct buf *out)
     }
 }
 
-void metrics_write(struct buf *out)
+void metrics_write(const struct metrics_journal *journal, struct buf *out)
 {
     write_requests(out);
     write_histograms(out);
@@ -561,5 +588,6 @@ void metrics_write(struct buf *out)
     write_costs(out);
     write_threads(out);
     write_gateway(out);
+    write_journal(journal, out);
     write_process(out);
 }

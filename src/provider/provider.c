@@ -19,6 +19,8 @@ const char *const provider_operation_names[OPERATION_COUNT + 1] = {
     [OPERATION_COUNT_TOKENS] = "count_tokens",
     [OPERATION_RESPONSES] = "responses",
     [OPERATION_MESSAGES] = "messages",
+    [OPERATION_REALTIME] = "realtime",
+    [OPERATION_LIVE] = "live",
 };
 
 const char *const provider_http2_names[PROVIDER_HTTP2_ALWAYS + 2] = {"auto", "off", "always"};

@@ -35,6 +35,8 @@ enum provider_operation {
     OPERATION_COUNT_TOKENS, /* in the row's own dialect */
     OPERATION_RESPONSES,    /* there the row speaks openai_responses, whatever its dialect is */
     OPERATION_MESSAGES,     /* there the row speaks anthropic, whatever its dialect is */
+    OPERATION_REALTIME,     /* a WebSocket, in OpenAI's events */
+    OPERATION_LIVE,         /* a WebSocket, in Gemini's (BidiGenerateContent) */
     OPERATION_COUNT
 };
 extern const char *const provider_operation_names[OPERATION_COUNT + 1];

@@ -99,7 +99,7 @@ YIELDS static void pipe_through(struct http_request *r)
         if (pieces.bytes > 0) {
             struct str text = str_n(v[0].iov_base, v[0].iov_len);
             struct str line =
-                arena_printf(r->arena, "%.*s %.*s", STR_ARG(r->protocol), STR_ARG(text));
+                arena_printf(r->arena, "%.*s %.*s", STR_ARG(r->upgrade), STR_ARG(text));
             send_text(r, line, false);
         }
     }
@@ -132,7 +132,7 @@ static void handle(struct http_request *r, void *ctx)
         many_bytes(r, n);
     else if (str_eq(r->path, STR("/drip")))
         drip(r, n);
-    else if (r->protocol.len > 0)
+    else if (r->upgrade.len > 0)
         pipe_through(r);
     else if (str_eq(r->path, STR("/never")))
         never(r);
