@@ -55,6 +55,8 @@ enum metrics_counter {
     METRIC_MIRRORS_DROPPED,
     METRIC_PROBES_OK,
     METRIC_PROBES_FAILED,
+    METRIC_GRPC_MESSAGES_IN,
+    METRIC_GRPC_MESSAGES_OUT,
     METRIC_COUNTER_COUNT
 };
 void metrics_count(enum metrics_counter counter, uint64_t n);

@@ -473,6 +473,11 @@ static void write_gateway(struct buf *out)
                (unsigned long long)counter(METRIC_PROBES_OK));
     buf_printf(out, "weir_probes_total{result=\"failed\"} %llu\n",
                (unsigned long long)counter(METRIC_PROBES_FAILED));
+    begin_family(out, "weir_grpc_messages_total", "counter", "Messages of gRPC that passed.");
+    buf_printf(out, "weir_grpc_messages_total{direction=\"in\"} %llu\n",
+               (unsigned long long)counter(METRIC_GRPC_MESSAGES_IN));
+    buf_printf(out, "weir_grpc_messages_total{direction=\"out\"} %llu\n",
+               (unsigned long long)counter(METRIC_GRPC_MESSAGES_OUT));
 
     const struct {
         const char *name, *type, *help;

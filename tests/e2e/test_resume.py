@@ -628,6 +628,7 @@ def settled_rss(weir):
     return samples[-1]
 
 
+@pytest.mark.http1("what a shared connection brings cannot wait in the kernel")
 def test_a_thousand_streams_without_readers_stay_within_the_bound(make_weir, upstream):
     """Three times as much as may be kept: the providers wait, and nothing is lost."""
     body = sse.chat_stream(["x" * 1000] * 300, done=False)
