@@ -559,6 +559,8 @@ static const struct config_key root_keys[] = {
      .help = "memory for streams, so that they survive a break on either side"},
     {"realtime", CONFIG_SECTION, .section = &config_realtime,
      .help = "sessions of realtime models (WebSocket)"},
+    {"bridge", CONFIG_SECTION, .section = &config_bridge,
+     .help = "WebSockets that carry many requests (`GET /v1/ws`)"},
     {"pool", CONFIG_SECTION, .section = &pool, .help = "idle connections to providers"},
     {"log", CONFIG_SECTION, .section = &log_section, .help = "what is written where"},
     {"metrics", CONFIG_SECTION, .section = &metrics, .help = "`GET /metrics`"},

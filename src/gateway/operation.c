@@ -1,6 +1,7 @@
 #include "gateway/operation.h"
 
 #include "gateway/admin.h"
+#include "gateway/bridge.h"
 #include "gateway/capabilities.h"
 #include "gateway/count_tokens.h"
 #include "gateway/inference.h"
@@ -107,6 +108,8 @@ static const struct operation operations[] = {
     CHAT(DIALECT_OPENAI_RESPONSES, "/responses", STREAM_BY_BODY, FRAMING_SSE),
     REALTIME("/realtime"),
 
+    {"ws", DIALECT_OPENAI_CHAT, METHOD_GET, "/v1/ws", true, OPERATION_COUNT, bridge_run,
+     STREAM_NEVER, FRAMING_SSE},
     {"streams", DIALECT_OPENAI_CHAT, METHOD_GET, "/v1/streams/{model}", true, OPERATION_COUNT,
      streams_get, STREAM_NEVER, FRAMING_SSE},
     {"capabilities", DIALECT_OPENAI_CHAT, METHOD_GET, "/v1/weir/capabilities", true,

@@ -65,6 +65,13 @@ struct realtime_settings {
     uint32_t sessions_per_key; /* at once; 0 = no bound */
 };
 
+/* Sockets that carry many requests (GET /v1/ws). */
+struct bridge_settings {
+    int64_t ping_ns, idle_ns; /* as those of sessions; idle: without a request */
+    uint64_t message_bytes;   /* of one message of the client */
+    uint32_t requests;        /* of one socket, at once */
+};
+
 struct settings {
     struct arena *arena;
     struct str source; /* file name or "environment" */
@@ -85,6 +92,7 @@ struct settings {
     struct route_policy routing; /* of names without a route; what routes inherit */
     struct journal_settings journal;
     struct realtime_settings realtime;
+    struct bridge_settings bridge;
     struct http_limits limits;
     enum unmappable_mode unmappable;
     uint64_t response_store_bytes; /* for previous_response_id; 0 = off */
