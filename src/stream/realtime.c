@@ -40,6 +40,8 @@ void realtime_observer_fini(struct realtime_observer *o)
 {
     buf_fini(&o->from_client.bytes);
     buf_fini(&o->from_upstream.bytes);
+    ws_inflater_free(o->from_client.inflater);
+    ws_inflater_free(o->from_upstream.inflater);
 }
 
 /* --- tokens --- */
@@ -192,30 +194,45 @@ static void note_message(struct realtime_observer *o, bool is_from_client, struc
 
 /* --- messages --- */
 
+/* A message that gets larger than this when it is inflated ends the reading of its direction. */
+enum { INFLATED_MAX = 4 << 20 };
+
+/* Adds what the piece says. Compressed messages share a window, so that all of them must be read,
+ * also those that nobody wants to know. */
+static void gather(struct realtime_message *m, const struct ws_piece *piece, bool ends)
+{
+    struct str part = str_n(piece->bytes, piece->len);
+    if (piece->is_compressed) {
+        if (m->inflater == NULL)
+            m->inflater = ws_inflater_new();
+        if (m->inflater == NULL || ws_inflate(m->inflater, part, ends, INFLATED_MAX, &m->bytes) < 0)
+            m->is_skipped = true;
+    } else if (m->bytes.len + part.len > REALTIME_EVENT_MAX) {
+        m->is_skipped = true;
+    } else if (!m->is_skipped) {
+        buf_add_str(&m->bytes, part);
+    }
+}
+
 void realtime_observe(struct realtime_observer *o, bool is_from_client,
                       const struct ws_piece *piece, int64_t now_ns)
 {
     struct realtime_message *m = is_from_client ? &o->from_client : &o->from_upstream;
     bool begins = piece->is_first && piece->opcode != WS_CONTINUATION;
     bool ends = piece->is_last && piece->is_final;
-    struct str part = str_n(piece->bytes, piece->len);
     /* Gemini's messages are JSON in binary frames as well. */
     if (begins)
-        m->is_skipped =
-            piece->is_compressed || (piece->message != WS_TEXT && o->language == REALTIME_OPENAI);
+        m->is_skipped = piece->message != WS_TEXT && o->language == REALTIME_OPENAI;
     /* Most messages come in one piece, which is read where it lies. */
-    if (begins && ends && !m->is_skipped) {
-        note_message(o, is_from_client, part, now_ns);
+    if (begins && ends && !m->is_skipped && !piece->is_compressed) {
+        note_message(o, is_from_client, str_n(piece->bytes, piece->len), now_ns);
         return;
     }
-    if (m->bytes.len + part.len > REALTIME_EVENT_MAX)
-        m->is_skipped = true;
-    if (!m->is_skipped)
-        buf_add_str(&m->bytes, part);
+    gather(m, piece, ends);
     if (ends && !m->is_skipped && buf_ok(&m->bytes))
         note_message(o, is_from_client, buf_str(&m->bytes), now_ns);
     else if (ends)
         o->unread++;
-    if (ends || m->is_skipped)
+    if (ends || (m->is_skipped && !piece->is_compressed))
         buf_fini(&m->bytes);
 }

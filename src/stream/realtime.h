@@ -2,8 +2,8 @@
  * Reads along a realtime session in OpenAI's events or Gemini's messages: which model, how many
  * tokens, how soon answers begin, and how soon they stop when somebody speaks in between. Nothing
  * is changed. Sans-I/O. The tasks of one session. Nothing yields. Owns what is incomplete of a
- * message, up to a bound; larger and compressed ones pass unread. Cannot fail: what is no event of
- * a known kind says nothing, and is counted where it is no JSON.
+ * message, up to a bound, and the windows of compression; larger messages pass unread. Cannot fail:
+ * what is no event of a known kind says nothing, and is counted where it is no JSON.
  *
  * https://platform.openai.com/docs/api-reference/realtime-server-events
  * https://ai.google.dev/api/live
@@ -14,6 +14,7 @@
 #include "base/buf.h"
 #include "dialect/usage.h"
 #include "http/websocket.h"
+#include "http/websocket_inflate.h"
 
 enum {
     REALTIME_EVENT_MAX = 256 * 1024, /* larger messages are not read */
@@ -34,8 +35,9 @@ struct realtime_observer {
     realtime_timing_fn *on_timing;
     void *ctx;
     struct realtime_message {
-        struct buf bytes; /* of a message that comes in parts */
+        struct buf bytes; /* of a message that comes in parts, or compressed */
         bool is_skipped;
+        struct ws_inflater *inflater; /* since the first compressed message */
     } from_client, from_upstream;
     char model[REALTIME_NAME_BYTES];
     size_t model_len;

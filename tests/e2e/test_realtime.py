@@ -96,7 +96,8 @@ def event(type_, **more):
     return json.dumps({"type": type_, **more})
 
 
-def test_tokens_and_times_are_noticed(realtime):
+@pytest.mark.parametrize("compression", [None, "deflate"])
+def test_tokens_and_times_are_noticed(realtime, compression):
     """An answer that is interrupted, and one that is not; nothing of them is changed."""
     usage = {
         "total_tokens": 150,
@@ -118,7 +119,7 @@ def test_tokens_and_times_are_noticed(realtime):
         socket.recv()
 
     weir, _ = realtime(handler)
-    with session(weir, compression=None) as s:
+    with session(weir, compression=compression) as s:
         assert json.loads(s.recv(PATIENCE_S))["type"] == "session.created"
         for _ in range(2):
             s.send(event("response.create"))
