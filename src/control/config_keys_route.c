@@ -369,6 +369,11 @@ static const struct config_key realtime_keys[] = {
      .min = 0, .max = 1000000, .fallback = "0",
      .help = "most sessions that a key may have at once; 0 = no bound",
      .detail = "One more is answered with 429. Without keys it is the bound of all together."},
+    {"session_tokens", CONFIG_INTEGER, FIELD(struct settings, realtime.session_tokens), .min = 0,
+     .max = 2000000000, .fallback = "0",
+     .help = "most tokens that a session may use, in and out; 0 = no bound",
+     .detail = "The answer that reaches it is the session's last: it ends with the close code "
+               "1008."},
 };
 const struct config_section config_realtime = SECTION(realtime_keys);
 

@@ -24,7 +24,8 @@ struct str exchange_credential(struct exchange *ex)
         if (value.len > 0)
             return str_trim(value);
     }
-    if (ex->operation->run == realtime_run || ex->operation->run == bridge_run)
+    if (ex->operation->run == realtime_run || ex->operation->run == bridge_run ||
+        ex->operation->run == realtime_passthrough_run)
         return realtime_credential(ex);
     if (ex->error_dialect == DIALECT_GEMINI)
         return query_value(ex->http->query, STR("key"), ex->arena);

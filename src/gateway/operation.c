@@ -48,11 +48,10 @@
             realtime_run, STREAM_NEVER, FRAMING_SSE                                   \
     }
 
-#define LIVE(version_)                                                                             \
-    {                                                                                              \
-        "live", DIALECT_GEMINI, METHOD_GET,                                                        \
-            "/ws/google.ai.generativelanguage." version_ ".GenerativeService.BidiGenerateContent", \
-            true, OPERATION_LIVE, realtime_live_run, STREAM_NEVER, FRAMING_SSE                     \
+#define LIVE(service_)                                                                          \
+    {                                                                                           \
+        "live", DIALECT_GEMINI, METHOD_GET, "/ws/google." service_ "BidiGenerateContent", true, \
+            OPERATION_LIVE, realtime_live_run, STREAM_NEVER, FRAMING_SSE                        \
     }
 
 #define VERTEX "/projects/{any}/locations/{any}/publishers/{publisher}/models/{model}"
@@ -82,8 +81,10 @@ static const struct operation operations[] = {
     CHAT(DIALECT_GEMINI, "/v1/models/{model}:streamGenerateContent", STREAM_GEMINI,
          FRAMING_JSON_ARRAY),
     COUNT(DIALECT_GEMINI, "/v1/models/{model}:countTokens"),
-    LIVE("v1beta"),
-    LIVE("v1alpha"),
+    LIVE("ai.generativelanguage.v1beta.GenerativeService."),
+    LIVE("ai.generativelanguage.v1alpha.GenerativeService."),
+    LIVE("cloud.aiplatform.v1beta1.LlmBidiService/"),
+    LIVE("cloud.aiplatform.v1.LlmBidiService/"),
     LIST(DIALECT_GEMINI, "/v1beta/models"),
     ITEM(DIALECT_GEMINI, "/v1beta/models/{model}"),
 
@@ -107,6 +108,8 @@ static const struct operation operations[] = {
      OPERATION_COMPLETIONS, inference_run, STREAM_BY_BODY, FRAMING_SSE},
     CHAT(DIALECT_OPENAI_RESPONSES, "/responses", STREAM_BY_BODY, FRAMING_SSE),
     REALTIME("/realtime"),
+    {"passthrough", DIALECT_OPENAI_CHAT, METHOD_GET, "/passthrough/{publisher}/{model}", true,
+     OPERATION_COUNT, realtime_passthrough_run, STREAM_NEVER, FRAMING_SSE},
 
     {"ws", DIALECT_OPENAI_CHAT, METHOD_GET, "/v1/ws", true, OPERATION_COUNT, bridge_run,
      STREAM_NEVER, FRAMING_SSE},

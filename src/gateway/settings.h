@@ -63,6 +63,7 @@ struct realtime_settings {
     int64_t session_ns;        /* of a whole session; 0 = no bound */
     uint64_t message_bytes;    /* of one message, either way */
     uint32_t sessions_per_key; /* at once; 0 = no bound */
+    uint32_t session_tokens;   /* in and out, of a session; 0 = no bound */
 };
 
 /* Sockets that carry many requests (GET /v1/ws). */
