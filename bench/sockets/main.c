@@ -293,8 +293,12 @@ static void on_readable(struct end *e)
 static void wait_some(int64_t until_ns)
 {
     struct epoll_event events[256];
-    int64_t left_ms = (until_ns - clock_mono_ns()) / NS_PER_MS;
-    int n = epoll_wait(all.epoll, events, 256, left_ms > 0 ? (int)left_ms : 0);
+    int64_t left_ns = until_ns - clock_mono_ns();
+    struct timespec left = {.tv_sec = left_ns / NS_PER_SEC, .tv_nsec = left_ns % NS_PER_SEC};
+    /* Exactly: the core may be the proxy's as well, so that nothing may spin on it. */
+    if (left_ns <= 0)
+        left = (struct timespec){0};
+    int n = epoll_pwait2(all.epoll, events, 256, &left, NULL);
     for (int i = 0; i < n; i++) {
         if (events[i].data.ptr == NULL)
             accept_all();
