@@ -27,7 +27,6 @@ run: weir
 ## make test            every test that needs no network beyond loopback (TESTS='unit wire ...')
 test: weir
 	@scripts/install-deps build test
-	@scripts/install-deps browser || echo 'the test in a browser will be skipped'
 	@scripts/run-tests $(TESTS)
 
 ## make check           the quick part: unit, dialect and simulation tests, under a minute

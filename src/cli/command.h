@@ -53,6 +53,10 @@ struct arguments {
     const char *key;
     struct text_list headers;
     bool stream;
+    unsigned events;
+    const char *pace;
+    const char *idle;
+    const char *ca_file;
 };
 
 typedef int command_fn(const struct arguments *arguments);
@@ -85,7 +89,7 @@ int options_parse(const struct command *command, int argc, char *const *argv,
 void help_write(FILE *out);
 void help_write_command(FILE *out, const struct command *command);
 
-command_fn run_command, check_command, config_command, keys_command, plan_command, upgrade_command,
-    version_command, help_command;
+command_fn run_command, check_command, config_command, keys_command, plan_command, probe_command,
+    upgrade_command, version_command, help_command;
 
 #endif

@@ -34,6 +34,21 @@ static const struct option plan_options[] = {
     {"key", "NAME", OPTION_TEXT, FIELD(key), NULL, "the client's key, by its name in the config"},
 };
 
+static const struct option probe_options[] = {
+    {"key", "KEY", OPTION_TEXT, FIELD(key), NULL,
+     "the key to ask with; better in the environment, as WEIR_PROBE_KEY"},
+    {"model", "NAME", OPTION_TEXT, FIELD(model), NULL,
+     "the name under which weir serves the self-test stream, if not sim/probe"},
+    {"events", "N", OPTION_NUMBER, FIELD(events), NULL, "how many events to ask for (50)"},
+    {"pace", "TIME", OPTION_TEXT, FIELD(pace), NULL, "time between two events (50ms)"},
+    {"idle", "TIME", OPTION_TEXT, FIELD(idle), NULL,
+     "silence before the last event, such as 90s: finds idle timeouts (none)"},
+    {"header", "NAME:VALUE", OPTION_TEXTS, FIELD(headers), NULL, "a header of the request"},
+    {"ca-file", "FILE", OPTION_TEXT, FIELD(ca_file), NULL,
+     "the certificates to trust, as PEM, in place of the system's"},
+    {"json", NULL, OPTION_FLAG, FIELD(json), NULL, "the report as JSON"},
+};
+
 static const struct option upgrade_options[] = {
     {"pid", "PID", OPTION_NUMBER, FIELD(pid), NULL, "the process to replace"},
     {"pid-file", "FILE", OPTION_TEXT, FIELD(pid_file), NULL,
@@ -68,6 +83,13 @@ const struct command commands[] = {
      "and of how targets are doing nothing is known. A lot that is drawn is always the same one.\n"
      "POST /v1/weir/plan asks the same of a weir that runs.\n",
      OPTIONS(plan_options), plan_command},
+    {"probe", "URL", 1, 1, "say what a path (CDN, proxies) does to the streams of a weir behind it",
+     "Asks the weir behind the URL for a paced stream of events that say when they were sent, and\n"
+     "tells whether and how the path holds them back, compresses, cuts or rewrites, by whom as far\n"
+     "as headers tell, and with which setting that is usually mended.\n"
+     "\n"
+     "Exit status: 0 streams come through, 3 the path spoils them, 1 there was no stream to judge.\n",
+     OPTIONS(probe_options), probe_command},
     {"upgrade", "[PID]", 0, 1, "replace a running weir by the binary that is at its path now",
      "The new process takes the listening sockets over, and the old one ends once its requests\n"
      "have: no connection is refused. If the new one does not start, the old one goes on.\n",

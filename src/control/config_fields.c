@@ -33,6 +33,7 @@ const char *config_set_listen_tls(void *object, struct arena *arena, struct str 
     (void)arena;
     (void)text;
     ((struct listener_settings *)object)->has_tls = true;
+    ((struct listener_settings *)object)->tls.offer_h2 = true;
     return NULL;
 }
 

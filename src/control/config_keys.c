@@ -337,6 +337,11 @@ static const struct config_key provider_keys[] = {
      .help = "paths of the operations, after base_url",
      .detail = "When one is written, those that are not written (here or in the catalogue) are "
                "not offered by the provider; an empty one is not offered either."},
+    {"http2", CONFIG_ENUM, FIELD(struct provider, http2), .names = provider_http2_names,
+     .fallback = "auto", .help = "when HTTP/2 is spoken to the provider",
+     .detail =
+         "`auto`: where the TLS handshake agrees on it; `off`: never; `always`: without TLS as "
+         "well, from the first byte."},
     {"tls", CONFIG_SECTION, .section = &provider_tls, .help = "certificates for this provider"},
     {"allow_private", CONFIG_BOOL, FIELD(struct provider, allow_private), .fallback = "false",
      .help = "let its host name lead to private and loopback addresses",

@@ -173,10 +173,17 @@ static enum dialect_id dialect_guess(struct str path, enum dialect_id said)
     return str_starts(path, STR("/v2/")) ? DIALECT_COHERE : said;
 }
 
+/* Those that HTTP/2 asks for with an extended CONNECT in place of GET (RFC 8441). */
+static bool is_websocket(const struct operation *op)
+{
+    return op->run == realtime_run || op->run == realtime_live_run;
+}
+
 /* HEAD is answered wherever GET is: the server leaves the body out (RFC 9110 section 9.3.2). */
 static bool method_matches(const struct operation *op, enum http_method method)
 {
-    return op->method == method || (op->method == METHOD_GET && method == METHOD_HEAD);
+    return op->method == method || (op->method == METHOD_GET && method == METHOD_HEAD) ||
+           (is_websocket(op) && method == METHOD_CONNECT);
 }
 
 /* Invoke carries Anthropic's bodies, but its errors are AWS's. */

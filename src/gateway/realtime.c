@@ -95,7 +95,7 @@ YIELDS int realtime_begin(struct exchange *ex)
     if (rt == NULL)
         return refuse_no_memory(ex);
     int r = ws_offer_read(&rt->client, ex->arena, ex->http->method, &ex->http->headers, &status);
-    if (r == 0 && ex->http->upgrade.len == 0)
+    if (r == 0 && !str_ieq(ex->http->upgrade, STR("websocket")))
         r = err_set(ERR_INVALID, FAULT_CLIENT, "The request cannot be upgraded.");
     if (r < 0)
         return refuse_handshake(ex, r, status);

@@ -14,6 +14,7 @@ static int set_tls(struct upstream *upstream)
         .ca_file = p->ca_file,
         .cert_file = p->client_cert_file,
         .key_file = p->client_key_file,
+        .offer_h2 = p->http2 != PROVIDER_HTTP2_OFF,
     };
     upstream->origin.target.tls = tls_client_context_new(&settings);
     if (upstream->origin.target.tls == NULL)
@@ -91,6 +92,7 @@ int upstream_init(struct upstream *upstream, struct arena *arena, const struct p
     origin->target.policy =
         (struct dial_policy){.allow_loopback = is_allowed, .allow_private = is_allowed};
     origin->host_header = host_header(provider, arena);
+    origin->speaks_h2 = provider->http2 == PROVIDER_HTTP2_ALWAYS;
     if (provider->is_simulated)
         origin->in_process = sim_serve;
     int r = proxy_find(&origin->target.proxy, arena, provider);

@@ -1,7 +1,9 @@
 #include "http/client.h"
 
 #include "base/clock.h"
+#include "http/client_call.h"
 #include "http/client_request.h"
+#include "http/h2_client.h"
 #include "http/pool.h"
 
 enum {
@@ -17,18 +19,18 @@ enum {
 
 /* --- time --- */
 
-static int64_t span_from(int64_t from_ns, int64_t span_ns)
+int64_t call_span_from(int64_t from_ns, int64_t span_ns)
 {
     return span_ns > 0 ? clock_add_ns(from_ns, span_ns) : CLOCK_NEVER;
 }
 
-static int64_t until(const struct http_call *call, int64_t deadline_ns)
+int64_t call_until(const struct http_call *call, int64_t deadline_ns)
 {
     return MIN(deadline_ns, call->timeouts->total_deadline_ns);
 }
 
-static int timed_out(const struct http_call *call, const char *what, int64_t span_ns,
-                     const char *which)
+int call_timed_out(const struct http_call *call, const char *what, int64_t span_ns,
+                   const char *which)
 {
     if (loop_now_ns() >= call->timeouts->total_deadline_ns)
         return err_set(ERR_TIMEOUT, FAULT_UPSTREAM,
@@ -43,6 +45,8 @@ static int timed_out(const struct http_call *call, const char *what, int64_t spa
 static void drop_conn(struct http_call *call, bool is_abrupt)
 {
     struct err why = *err_slot();
+    if (call->h2 != NULL)
+        h2_call_end(call);
     pool_drop(call->conn, is_abrupt);
     call->conn = NULL;
     *err_slot() = why;
@@ -51,20 +55,20 @@ static void drop_conn(struct http_call *call, bool is_abrupt)
 YIELDS static int connect_anew(struct http_call *call)
 {
     const struct http_timeouts *t = call->timeouts;
-    int64_t connect_deadline_ns = until(call, span_from(clock_mono_ns(), t->connect_ns));
-    int64_t tls_deadline_ns = until(call, span_from(connect_deadline_ns, t->tls_ns));
+    int64_t connect_deadline_ns = call_until(call, call_span_from(clock_mono_ns(), t->connect_ns));
+    int64_t tls_deadline_ns = call_until(call, call_span_from(connect_deadline_ns, t->tls_ns));
     int r = pool_open(call->origin, connect_deadline_ns, tls_deadline_ns, &call->dial, &call->conn);
     if (r != -ERR_TIMEOUT)
         return r;
     enum err_retry retry = err_slot()->retry;
-    r = call->dial.tls_ns > 0 ? timed_out(call, "finished no TLS handshake", t->tls_ns, "TLS")
-                              : timed_out(call, "took no connection", t->connect_ns, "connect");
+    r = call->dial.tls_ns > 0
+            ? call_timed_out(call, "finished no TLS handshake", t->tls_ns, "TLS")
+            : call_timed_out(call, "took no connection", t->connect_ns, "connect");
     err_slot()->retry = retry;
     return r;
 }
 
-/* The connection has ended or failed: what that means for the caller. */
-static int broke_off(const struct http_call *call, int code, const char *when)
+int call_broke_off(const struct http_call *call, int code, const char *when)
 {
     if (code == -ERR_CANCELED || code == -ERR_NOMEM)
         return code;
@@ -86,17 +90,24 @@ static void expect_head(struct http_call *call)
                     call->request->method == METHOD_HEAD);
 }
 
-static int skip_interim(struct http_call *call)
+int call_skip_interim(struct http_call *call, unsigned status)
 {
-    if (call->head.status == 101)
+    if (status == 101)
         return err_set(ERR_PROTOCOL, FAULT_UPSTREAM,
                        "the upstream switched protocols (101), which was not asked for");
     if (++call->interims > INTERIMS_MAX)
         return err_set(ERR_PROTOCOL, FAULT_UPSTREAM,
                        "the upstream sent more than %d interim answers", INTERIMS_MAX);
-    call->first_byte_ns = 0;
-    expect_head(call);
     return 0;
+}
+
+static int skip_interim(struct http_call *call)
+{
+    int r = call_skip_interim(call, call->head.status);
+    call->first_byte_ns = 0;
+    if (r == 0)
+        expect_head(call);
+    return r;
 }
 
 static bool is_upgrade(const struct http_call *call)
@@ -163,9 +174,9 @@ YIELDS static int wait_to_send(struct http_call *call)
 {
     struct io *io = &call->conn->io;
     int64_t idle_ns = call->timeouts->idle_ns;
-    int r = io_wait_any(io, until(call, span_from(loop_now_ns(), idle_ns)));
+    int r = io_wait_any(io, call_until(call, call_span_from(loop_now_ns(), idle_ns)));
     if (r == -ERR_TIMEOUT)
-        return timed_out(call, "took nothing of the request", idle_ns, "idle");
+        return call_timed_out(call, "took nothing of the request", idle_ns, "idle");
     if (r < 0)
         return r;
     return (io->flags & IO_READABLE) != 0 ? hear_early_answer(call) : 0;
@@ -180,7 +191,7 @@ YIELDS static int send_parts(struct http_call *call, struct iovec *parts, int co
         if (n == -ERR_RESET) {
             r = 1; /* there may be an answer that says why */
         } else if (n < 0) {
-            r = broke_off(call, (int)n, "while the request was sent");
+            r = call_broke_off(call, (int)n, "while the request was sent");
         } else {
             call->bytes_out += (uint64_t)n;
             count = advance(&parts, count, (size_t)n);
@@ -216,6 +227,40 @@ YIELDS static int send_request(struct http_call *call)
     return r;
 }
 
+/* A connection of the pool, or a new one. */
+YIELDS static int take_or_connect(struct http_call *call)
+{
+    int64_t connect_ns = call->timeouts->connect_ns;
+    int64_t deadline_ns = call_until(call, call_span_from(clock_mono_ns(), connect_ns));
+    int r = pool_take(call->origin, deadline_ns, &call->conn);
+    call->was_reused = call->conn != NULL;
+    if (r == -ERR_TIMEOUT) {
+        call_timed_out(call, "took no connection", connect_ns, "connect");
+        err_slot()->retry = RETRY_YES;
+    }
+    return r < 0 || call->conn != NULL ? r : connect_anew(call);
+}
+
+YIELDS static int send_on_conn(struct http_call *call)
+{
+    return call->conn->h2 != NULL ? h2_call_start(call) : send_request(call);
+}
+
+/* A connection that is to become something else is its own, and of HTTP/1.1: few upstreams take
+ * the extended CONNECT that HTTP/2 has for it. */
+static int want_http1(struct http_call *call)
+{
+    struct http_origin *origin = ARENA_NEW(call->arena, struct http_origin);
+    if (origin == NULL)
+        return err_set(ERR_NOMEM, FAULT_GATEWAY, "no memory for a connection");
+    *origin = *call->origin;
+    origin->speaks_h2 = false;
+    origin->target.is_http1_only = true;
+    http_origin_seal(origin);
+    call->origin = origin;
+    return 0;
+}
+
 YIELDS int http_call_start(struct http_call *call, struct arena *arena,
                            const struct http_origin *origin,
                            const struct http_call_request *request,
@@ -229,14 +274,12 @@ YIELDS int http_call_start(struct http_call *call, struct arena *arena,
         .start_ns = clock_mono_ns(),
     };
     int r = client_check_request(origin, request);
-    if (r < 0)
-        return r;
-    call->conn = pool_take(origin);
-    call->was_reused = call->conn != NULL;
-    if (call->conn == NULL)
-        r = connect_anew(call);
+    if (r == 0 && request->upgrade.len > 0)
+        r = want_http1(call);
     if (r == 0)
-        r = send_request(call);
+        r = take_or_connect(call);
+    if (r == 0)
+        r = send_on_conn(call);
     if (r < 0 && call->conn != NULL)
         drop_conn(call, true);
     return r;
@@ -244,54 +287,72 @@ YIELDS int http_call_start(struct http_call *call, struct arena *arena,
 
 /* --- reading --- */
 
+enum {
+    REFUSALS_MAX = 3, /* of streams, by upstreams that had not looked at the request */
+};
+
 /*
  * The server closed the connection as idle while our request was under way: nobody has seen the
- * request (or so we hope: that is why it happens once, and only before the first byte).
+ * request (or so we hope: that is why it happens once, and only before the first byte). Or it said
+ * that it had not looked at it, as one does that is about to close a shared connection: then it is
+ * known, and no request is lost by it.
  */
 YIELDS static int start_over(struct http_call *call)
 {
+    bool is_shared = call->h2 != NULL;
+    if (h2_call_was_refused(call))
+        call->refusals++;
+    else
+        call->was_retried = true;
     drop_conn(call, true);
-    call->was_retried = true;
     call->was_reused = false;
     pool_note_free_retry();
-    int r = connect_anew(call);
-    return r < 0 ? r : send_request(call);
+    int r = is_shared ? take_or_connect(call) : connect_anew(call);
+    return r < 0 ? r : send_on_conn(call);
 }
 
 static bool may_start_over(const struct http_call *call, int code)
 {
-    return code == -ERR_RESET && call->was_reused && !call->was_retried && !call->has_heard;
+    if (code != -ERR_RESET || call->has_heard)
+        return false;
+    if (h2_call_was_refused(call))
+        return call->refusals < REFUSALS_MAX;
+    if (call->h2 != NULL && !h2_call_lost_connection(call))
+        return false; /* the upstream itself has ended it: it was no race with an idle timeout */
+    return call->was_reused && !call->was_retried;
 }
 
 YIELDS static int read_head(struct http_call *call)
 {
     const struct http_timeouts *t = call->timeouts;
     bool has_begun = call->first_byte_ns != 0;
-    int64_t deadline_ns = has_begun ? span_from(loop_now_ns(), t->idle_ns)
-                                    : span_from(call->sent_ns, t->first_byte_ns);
+    int64_t deadline_ns = has_begun ? call_span_from(loop_now_ns(), t->idle_ns)
+                                    : call_span_from(call->sent_ns, t->first_byte_ns);
     int64_t settle_ns = CLOCK_NEVER;
     if (call->is_send_cut && !has_begun)
         settle_ns = clock_add_ns(call->sent_ns, SETTLE_NS);
     struct str bytes;
-    ssize_t n = io_recv(&call->conn->io, &bytes, MIN(settle_ns, until(call, deadline_ns)));
+    ssize_t n = io_recv(&call->conn->io, &bytes, MIN(settle_ns, call_until(call, deadline_ns)));
     if (n > 0) {
         int r = take_head_bytes(call, bytes);
         return MIN(r, 0);
     }
     if (n == -ERR_TIMEOUT && loop_now_ns() >= settle_ns)
         n = -ERR_RESET;
-    if (n == -ERR_TIMEOUT && loop_now_ns() >= until(call, deadline_ns))
-        return has_begun
-                   ? timed_out(call, "sent no more of its answer", t->idle_ns, "idle")
-                   : timed_out(call, "did not begin to answer", t->first_byte_ns, "first byte");
-    return broke_off(call, (int)n,
-                     call->has_heard ? "inside the head of its answer" : "before it answered");
+    if (n == -ERR_TIMEOUT && loop_now_ns() >= call_until(call, deadline_ns))
+        return has_begun ? call_timed_out(call, "sent no more of its answer", t->idle_ns, "idle")
+                         : call_timed_out(call, "did not begin to answer", t->first_byte_ns,
+                                          "first byte");
+    return call_broke_off(call, (int)n,
+                          call->has_heard ? "inside the head of its answer" : "before it answered");
 }
 
 /* All of the answer has come: the connection is free for the next call, or of no more use. */
 static void end_body(struct http_call *call)
 {
     call->is_body_done = true;
+    if (call->h2 != NULL)
+        h2_call_end(call);
     /* Where sending was cut the kernel still holds much for a peer that does not read: an orderly
      * end would stay stuck behind it. */
     if (call->may_reuse)
@@ -305,7 +366,7 @@ YIELDS int http_call_head(struct http_call *call)
 {
     CHECK(call->conn != NULL);
     while (!call->has_head) {
-        int r = read_head(call);
+        int r = call->h2 != NULL ? h2_call_head(call) : read_head(call);
         if (may_start_over(call, r))
             r = start_over(call);
         if (r < 0)
@@ -329,7 +390,7 @@ YIELDS static int receive(struct http_call *call, struct str *bytes, int64_t dea
     if (call->quiet_since_ns == 0)
         call->quiet_since_ns = loop_now_ns();
     int64_t idle_ns = call->timeouts->idle_ns;
-    int64_t own_ns = until(call, span_from(call->quiet_since_ns, idle_ns));
+    int64_t own_ns = call_until(call, call_span_from(call->quiet_since_ns, idle_ns));
     ssize_t n = io_recv(&call->conn->io, bytes, MIN(own_ns, deadline_ns));
     if (n > 0) {
         call->quiet_since_ns = 0;
@@ -339,9 +400,9 @@ YIELDS static int receive(struct http_call *call, struct str *bytes, int64_t dea
     if (n == -ERR_CLOSED && h1_parse_eof(&call->conn->parser) == 0)
         return -ERR_CLOSED;
     if (n != -ERR_TIMEOUT || loop_now_ns() < MIN(own_ns, deadline_ns))
-        return broke_off(call, (int)n, "before the end of the response");
+        return call_broke_off(call, (int)n, "before the end of the response");
     *hit_deadline = deadline_ns < own_ns;
-    return *hit_deadline ? -ERR_TIMEOUT : timed_out(call, "sent nothing", idle_ns, "idle");
+    return *hit_deadline ? -ERR_TIMEOUT : call_timed_out(call, "sent nothing", idle_ns, "idle");
 }
 
 /* Decodes bytes that were just received; what finds no room in the pieces is kept. */
@@ -382,7 +443,9 @@ YIELDS int http_call_read(struct http_call *call, struct http_pieces *pieces, in
     while (pieces->bytes == 0 && !pieces->is_last) {
         struct str bytes;
         int r;
-        if (call->unread_at < call->unread.len) {
+        if (call->h2 != NULL) {
+            r = h2_call_read(call, pieces, deadline_ns, hit_deadline);
+        } else if (call->unread_at < call->unread.len) {
             r = take_unread(call, pieces);
         } else {
             buf_fini(&call->unread);
@@ -418,7 +481,8 @@ YIELDS int http_call_collect(struct http_call *call, uint64_t limit, struct buf 
     bool hit;
     uint64_t had = out->len;
     if (call->head.framing == H1_LENGTH && !call->is_body_done) {
-        uint64_t left = h1_body_left(&call->conn->parser);
+        uint64_t left =
+            call->h2 != NULL ? call->head.content_length : h1_body_left(&call->conn->parser);
         if (left > limit)
             return too_large(limit);
         buf_reserve(out, (size_t)MIN(left, RESERVE_MAX));
@@ -441,7 +505,7 @@ void http_call_forget_head(struct http_call *call, struct arena *arena)
 {
     call->head.headers = (struct http_headers){0};
     call->arena = arena;
-    if (call->conn != NULL)
+    if (call->conn != NULL && call->h2 == NULL)
         h1_parser_use_arena(&call->conn->parser, arena);
 }
 

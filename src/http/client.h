@@ -28,6 +28,7 @@ struct http_origin {
     struct str host_header; /* what goes into Host */
     uint64_t identity;      /* hash over all fields, set by http_origin_seal */
     uint64_t generation;    /* tells apart contexts of different snapshots with equal names */
+    bool speaks_h2;         /* without TLS: HTTP/2 from the first byte; with TLS ALPN decides */
     http_in_process_fn *in_process; /* not NULL: no network, connections are socket pairs */
     void *in_process_ctx;
 };
@@ -57,9 +58,11 @@ struct http_call_request {
 };
 
 struct http_conn; /* a pooled connection: http/pool.h */
+struct h2_call;   /* a stream of one that speaks HTTP/2 */
 
 struct http_call {
     struct http_conn *conn; /* NULL once the connection went back to the pool, or was closed */
+    struct h2_call *h2;     /* not NULL on HTTP/2: then many calls share the connection */
     const struct http_origin *origin;
     const struct http_call_request *request;
     const struct http_timeouts *timeouts;
@@ -73,6 +76,7 @@ struct http_call {
     bool has_heard;          /* a byte of an answer, be it an interim one, has come */
     bool is_send_cut;        /* not all of the request was sent */
     struct channel *channel; /* what the call has become; the caller's. NULL = an answer */
+    unsigned refusals;       /* how often an upstream said that it had not looked at the request */
     unsigned interims;       /* 1xx answers that were skipped */
     struct dial_timing dial;
     /* clock_mono_ns; 0 = not yet. start: of the call; sent: the request's last byte; first_byte: of

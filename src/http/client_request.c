@@ -2,8 +2,7 @@
 
 #include "base/err.h"
 
-/* What we decide ourselves, and what belongs to the other hop. */
-static bool is_left_out(struct str name)
+bool client_leaves_out(struct str name)
 {
     static const struct str names[] = {
         STR_INIT("te"),
@@ -107,7 +106,7 @@ static char *put_header(char *to, struct str name, struct str value)
     return put(to, STR("\r\n"));
 }
 
-static bool has_length(const struct http_call_request *request)
+bool client_has_length(const struct http_call_request *request)
 {
     return request->body_bytes > 0 || request->method == METHOD_POST ||
            request->method == METHOD_PUT || request->method == METHOD_PATCH;
@@ -126,7 +125,7 @@ int client_write_head(struct buf *out, const struct http_origin *origin,
     to = put_header(put(to, STR(" HTTP/1.1\r\n")), STR("Host"), origin->host_header);
     for (uint32_t i = 0; request->headers != NULL && i < request->headers->count; i++) {
         const struct http_header *h = &request->headers->items[i];
-        if (is_left_out(h->name))
+        if (client_leaves_out(h->name))
             continue;
         has_encoding = has_encoding || str_ieq(h->name, STR("accept-encoding"));
         to = put_header(to, h->name, h->value);
@@ -137,7 +136,7 @@ int client_write_head(struct buf *out, const struct http_origin *origin,
         to = put_header(to, STR("Connection"), STR("Upgrade"));
         to = put_header(to, STR("Upgrade"), request->upgrade);
     }
-    if (has_length(request)) {
+    if (client_has_length(request)) {
         to = put(to, STR("Content-Length: "));
         to += str_put_u64(to, request->body_bytes);
         to = put(to, STR("\r\n"));

@@ -12,6 +12,10 @@
 
 /* 0 when the head can be written: to know before a connection is taken. */
 int client_check_request(const struct http_origin *origin, const struct http_call_request *request);
+/* True for headers that we decide ourselves, and what belongs to the other hop. */
+bool client_leaves_out(struct str name);
+/* True when the head says how long the body is. */
+bool client_has_length(const struct http_call_request *request);
 /* Of a request that was checked. */
 int client_write_head(struct buf *out, const struct http_origin *origin,
                       const struct http_call_request *request);

@@ -9,8 +9,8 @@
 #define WEIR_HTTP_H1_CONN_H
 
 #include "base/list.h"
-#include "http/content_encoding.h"
 #include "http/h1.h"
+#include "http/request_body.h"
 #include "http/server.h"
 #include "rt/io.h"
 
@@ -35,21 +35,17 @@ struct h1_conn {
     /* Bytes read ahead: what lies behind `ahead_used` is not parsed yet. */
     struct buf ahead;
     size_t ahead_used;
+    struct h2_server *h2; /* not NULL while it speaks HTTP/2 */
+    bool has_spoken;      /* it is known which version it speaks */
     struct str fresh; /* the first bytes of a request, in the loop's buffer: to be taken at once */
 
     /* The request being served. */
     struct http_request request;
     struct h1_parser parser;
     struct h1_head head;
-    bool body_done;
+    struct request_body body;
     bool continue_sent;
     bool body_failed; /* its framing broke, or it could not be read: the connection must close */
-    struct content_decoder *decoder;
-    struct buf encoded; /* the part of the body that waits for the decoder */
-    size_t encoded_used;
-    bool has_more;         /* the decoder may hold output back */
-    struct buf decoded;    /* of http_request_read */
-    uint64_t body_decoded; /* bytes that http_request_read has given */
 
     /* Its answer. */
     const struct http_headers *answer_headers;
@@ -62,6 +58,8 @@ struct h1_conn {
 };
 
 /* h1_request.c */
+YIELDS int h1_request_read_raw(struct http_request *r, struct http_pieces *pieces,
+                               int64_t deadline);
 YIELDS int h1_request_read(struct http_request *r, struct http_pieces *pieces, int64_t deadline);
 YIELDS int h1_request_collect(struct http_request *r, uint64_t limit, int64_t deadline,
                               struct buf *out);
@@ -70,8 +68,6 @@ YIELDS int h1_request_collect(struct http_request *r, uint64_t limit, int64_t de
 YIELDS bool h1_request_drain(struct h1_conn *conn);
 /* True when what is left of the body is little enough to be read away. */
 bool h1_request_is_drainable(const struct h1_conn *conn);
-/* Gives back what reading the body took. */
-void h1_request_release(struct h1_conn *conn);
 /* True when bytes were read that are not parsed yet. */
 bool h1_conn_has_ahead(const struct h1_conn *conn);
 /* The next bytes of the connection: what was read ahead, else at most `most` (no more than
@@ -94,5 +90,9 @@ YIELDS int h1_response_upgrade(struct http_request *r, const struct http_headers
 
 /* h1_server.c */
 bool h1_server_is_draining(void);
+/* One request more or less is being served. */
+void h1_server_count_active(int change);
+/* What came was no valid HTTP. */
+void h1_server_note_bad(void);
 
 #endif

@@ -1,37 +1,9 @@
 #include "base/clock.h"
 #include "base/err.h"
 #include "http/h1_conn.h"
+#include "http/response_head.h"
 
 /* The answer: our own framing around what the handler gives, in as few writes as can be. */
-
-/* False for what we write ourselves, what belongs to one hop, and what would break the head. */
-static bool may_pass(const struct http_headers *headers, const struct http_header *h)
-{
-    return http_name_is_safe(h->name) && http_value_is_safe(h->value) &&
-           !str_ieq(h->name, STR("content-length")) && !str_ieq(h->name, STR("date")) &&
-           !http_header_is_hop_by_hop(headers, h->name);
-}
-
-static bool has_no_body(const struct http_request *r)
-{
-    return r->method == METHOD_HEAD || r->status == 204 || r->status == 304;
-}
-
-/* This second's Date, formatted once for all connections of the thread. */
-static struct str date_now(void)
-{
-    static _Thread_local char text[CLOCK_HTTP_LEN + 1];
-    static _Thread_local int64_t since_ns;
-    static _Thread_local int64_t until_ns;
-    int64_t now_ns = loop_now_ns();
-    if (now_ns < since_ns || now_ns >= until_ns) {
-        int64_t wall_ns = clock_wall_ns();
-        clock_format_http(wall_ns, text);
-        since_ns = now_ns;
-        until_ns = now_ns + NS_PER_SEC - wall_ns % NS_PER_SEC;
-    }
-    return str_n(text, CLOCK_HTTP_LEN);
-}
 
 int h1_response_start(struct http_request *r, unsigned status, const struct http_headers *headers,
                       int64_t content_length)
@@ -62,11 +34,11 @@ static void write_head(struct h1_conn *conn, struct buf *out)
     buf_add_char(out, ' ');
     buf_add_str(out, http_reason(r->status));
     BUF_LIT(out, "\r\nDate: ");
-    buf_add_str(out, date_now());
+    buf_add_str(out, response_date());
     const struct http_headers *headers = conn->answer_headers;
     for (uint32_t i = 0; headers != NULL && i < headers->count; i++) {
         const struct http_header *h = &headers->items[i];
-        if (!may_pass(headers, h))
+        if (!response_may_pass(headers, h))
             continue;
         BUF_LIT(out, "\r\n");
         buf_add_str(out, h->name);
@@ -79,7 +51,7 @@ static void write_head(struct h1_conn *conn, struct buf *out)
         BUF_LIT(out, "\r\nConnection: Upgrade\r\n\r\n");
         return;
     }
-    if (conn->framing == ANSWER_CHUNKED && !has_no_body(r)) {
+    if (conn->framing == ANSWER_CHUNKED && !response_has_no_body(r)) {
         BUF_LIT(out, "\r\nTransfer-Encoding: chunked");
     } else if (conn->framing == ANSWER_LENGTH && r->status != 204 && r->status != 304) {
         BUF_LIT(out, "\r\nContent-Length: ");
@@ -140,7 +112,7 @@ static void write_front(struct h1_conn *conn, size_t bytes, struct buf *front)
 /* What stands after them. */
 static struct str back_of(const struct h1_conn *conn, size_t bytes, bool is_last)
 {
-    if (conn->framing != ANSWER_CHUNKED || has_no_body(&conn->request))
+    if (conn->framing != ANSWER_CHUNKED || response_has_no_body(&conn->request))
         return STR_EMPTY;
     if (bytes > 0)
         return is_last ? STR("\r\n0\r\n\r\n") : STR("\r\n");
@@ -220,7 +192,7 @@ YIELDS int h1_response_write(struct http_request *r, struct iovec *iov, int coun
 {
     struct h1_conn *conn = r->stream;
     size_t bytes = iov_bytes(iov, count);
-    size_t sent = has_no_body(r) ? 0 : bytes;
+    size_t sent = response_has_no_body(r) ? 0 : bytes;
     (void)deadline; /* a client is given up by standing still, not by a fixed time */
     int result = check_write(conn, bytes);
     if (result < 0)
@@ -233,8 +205,8 @@ YIELDS int h1_response_write(struct http_request *r, struct iovec *iov, int coun
     if (conn->framing == ANSWER_LENGTH)
         conn->answer_left -= bytes;
     r->body_bytes_out += sent;
-    r->is_complete =
-        is_last && (conn->framing != ANSWER_LENGTH || conn->answer_left == 0 || has_no_body(r));
+    r->is_complete = is_last && (conn->framing != ANSWER_LENGTH || conn->answer_left == 0 ||
+                                 response_has_no_body(r));
     return 0;
 }
 
@@ -243,7 +215,7 @@ static void write_trailers(const struct http_headers *trailers, struct buf *out)
     BUF_LIT(out, "0\r\n");
     for (uint32_t i = 0; i < trailers->count; i++) {
         const struct http_header *h = &trailers->items[i];
-        if (!may_pass(trailers, h))
+        if (!response_may_pass(trailers, h))
             continue;
         buf_add_str(out, h->name);
         BUF_LIT(out, ": ");
@@ -258,7 +230,7 @@ YIELDS int h1_response_end(struct http_request *r, const struct http_headers *tr
 {
     struct h1_conn *conn = r->stream;
     if (trailers == NULL || trailers->count == 0 || conn->framing != ANSWER_CHUNKED ||
-        has_no_body(r))
+        response_has_no_body(r))
         return h1_response_write(r, NULL, 0, true, deadline);
     int result = check_write(conn, 0);
     if (result < 0)
@@ -279,7 +251,7 @@ YIELDS int h1_response_upgrade(struct http_request *r, const struct http_headers
 {
     struct h1_conn *conn = r->stream;
     struct buf head = BUF_INIT;
-    CHECK(r->status == 0 && conn->body_done);
+    CHECK(r->status == 0 && conn->body.is_done);
     r->status = 101;
     conn->answer_headers = headers;
     conn->closes = true;

@@ -2,6 +2,7 @@
 #include "base/err.h"
 #include "base/mem.h"
 #include "http/h1_conn.h"
+#include "http/h2_server.h"
 #include "rt/sys.h"
 
 /* The life of a connection: accept, TLS, one request after the other, good-bye. */
@@ -46,6 +47,17 @@ static void add_load(int64_t n)
 bool h1_server_is_draining(void)
 {
     return conns.is_draining;
+}
+
+void h1_server_count_active(int change)
+{
+    conns.active = (size_t)((int64_t)conns.active + change);
+    add_load(change);
+}
+
+void h1_server_note_bad(void)
+{
+    count(&conns.stats.bad_requests);
 }
 
 static void abort_answer(struct http_request *r)
@@ -106,10 +118,9 @@ static void fill_request(struct h1_conn *conn, struct arena *arena, int64_t star
         .version_minor = head->version_minor,
         .start_ns = start_ns,
     };
-    conn->body_done = head->framing == H1_NO_BODY;
-    conn->continue_sent = conn->body_failed = conn->is_aborted = conn->has_more = false;
-    conn->encoded_used = 0;
-    conn->body_decoded = 0;
+    request_body_init(&conn->body, h1_request_read_raw, head->framing == H1_NO_BODY,
+                      conn->settings->limits.body_bytes);
+    conn->continue_sent = conn->body_failed = conn->is_aborted = false;
     conn->answer_headers = NULL;
     conn->head_waits = conn->closes = false;
     conn->channel = NULL;
@@ -210,7 +221,7 @@ YIELDS static bool finish_request(struct h1_conn *conn)
         return true;
     /* A client that said it would send nothing more has nothing that could cross our end; but where
      * that end is the answer's, it must arrive (over TLS it is a record of its own). */
-    conn->lingers = r->is_complete && (conn->head.is_keep_alive || !conn->body_done ||
+    conn->lingers = r->is_complete && (conn->head.is_keep_alive || !conn->body.is_done ||
                                        conn->framing == ANSWER_UNTIL_CLOSE);
     return false;
 }
@@ -224,7 +235,7 @@ YIELDS static bool serve_request(struct h1_conn *conn, struct arena *arena)
     count(&conns.stats.requests);
     conn->handler(&conn->request, conn->ctx);
     bool goes_on = finish_request(conn);
-    h1_request_release(conn);
+    request_body_fini(&conn->body);
     return goes_on;
 }
 
@@ -257,10 +268,61 @@ YIELDS static bool wait_for_request(struct h1_conn *conn)
     }
 }
 
+/*
+ * A client may begin with the preface of HTTP/2 (RFC 9113 section 3.4); its first bytes tell, for
+ * no request of HTTP/1 begins like that. The few that may be needed for it are read ahead.
+ */
+YIELDS static bool begins_h2(struct h1_conn *conn)
+{
+    const struct str preface = STR("PRI ");
+    int64_t deadline = clock_add_ns(loop_now_ns(), conn->settings->head_timeout_ns);
+    struct str head = conn->fresh;
+    while (head.len < preface.len && str_starts(preface, head)) {
+        buf_add_str(&conn->ahead, conn->fresh);
+        conn->fresh = STR_EMPTY;
+        if (!buf_reserve(&conn->ahead, HEAD_READ_BYTES))
+            return false;
+        ssize_t n =
+            io_read(&conn->io, conn->ahead.ptr + conn->ahead.len, HEAD_READ_BYTES, deadline);
+        if (n < 0)
+            return false;
+        conn->ahead.len += (size_t)n;
+        head = buf_str(&conn->ahead);
+    }
+    return str_starts(head, preface);
+}
+
+/*
+ * A first line without any HTTP version is of another protocol, or a broken preface, which must end
+ * the connection (RFC 9113 section 3.4): who sent it could not read an answer of HTTP/1.
+ */
+static bool is_foreign(struct h1_conn *conn)
+{
+    struct str line;
+    struct str first = h1_conn_has_ahead(conn) ? buf_str(&conn->ahead) : conn->fresh;
+    return str_cut(&first, '\n', &line) && line.len > 1 && str_ifind(line, STR(" HTTP/")) < 0;
+}
+
+YIELDS static void serve_h2(struct h1_conn *conn)
+{
+    h2_serve(conn, h1_conn_has_ahead(conn) ? buf_str(&conn->ahead) : conn->fresh);
+}
+
 YIELDS static bool serve_next(struct h1_conn *conn)
 {
     if (!wait_for_request(conn))
         return false;
+    if (!conn->has_spoken) {
+        conn->has_spoken = true;
+        if (begins_h2(conn)) {
+            serve_h2(conn);
+            return false;
+        }
+        if (is_foreign(conn)) {
+            count(&conns.stats.bad_requests);
+            return false;
+        }
+    }
     struct arena *arena = arena_new(ARENA_FIRST_BYTES);
     if (arena == NULL)
         return false;
@@ -305,6 +367,11 @@ static void conn_main(void *arg)
         conn->is_opening = false;
         if (!is_open)
             count(&conns.stats.tls_failures);
+    }
+    conn->has_spoken = conn->tls != NULL; /* there ALPN says it */
+    if (is_open && conn->tls != NULL && str_eq(tls_alpn(&conn->io), STR("h2"))) {
+        serve_h2(conn);
+        is_open = false;
     }
     while (is_open)
         is_open = serve_next(conn);
@@ -374,7 +441,9 @@ void http_server_drain(void)
     LIST_FOR_EACH(node, &conns.all)
     {
         struct h1_conn *conn = CONTAINER_OF(node, struct h1_conn, node);
-        if (!conn->is_active && !conn->is_opening && conn->task != NULL)
+        if (conn->h2 != NULL)
+            h2_server_drain(conn->h2);
+        else if (!conn->is_active && !conn->is_opening && conn->task != NULL)
             task_cancel(conn->task, ERR_CANCELED);
     }
 }
@@ -386,7 +455,9 @@ void http_server_cancel_all(void)
     LIST_FOR_EACH(node, &conns.all)
     {
         struct h1_conn *conn = CONTAINER_OF(node, struct h1_conn, node);
-        if (conn->task != NULL)
+        if (conn->h2 != NULL)
+            h2_server_cancel(conn->h2);
+        else if (conn->task != NULL)
             task_cancel(conn->task, ERR_CANCELED);
     }
 }

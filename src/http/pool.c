@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
+#include "http/h2_client.h"
 #include "rt/sys.h"
 
 /*
@@ -11,14 +12,31 @@
  * closes it in the same turn, so that hardly ever a dead one is taken.
  */
 
-enum { SITE_BUCKETS = 64 };
+enum {
+    SITE_BUCKETS = 64,
+    /* Calls that wait for one connection that is being opened: what it usually has room for. */
+    WAITERS_A_CONN = 100,
+};
+
+enum site_version { SITE_UNKNOWN, SITE_HTTP1, SITE_HTTP2 };
 
 struct http_site {
     struct list node; /* in its bucket */
     struct http_origin origin;
     struct list idle; /* http_conn.site_node, last used first */
     uint32_t idle_count;
-    uint32_t conns; /* idle and in use; the site goes with the last */
+    uint32_t conns;     /* idle, shared and in use; the site goes with the last */
+    struct list shared; /* http_conn.site_node: those that speak HTTP/2 and take calls */
+    enum site_version version;
+    uint32_t opening; /* connections that are being opened */
+    struct list waiters;
+    uint32_t waiting;
+};
+
+/* A call that waits for another's connection to be opened. */
+struct waiter {
+    struct list node;
+    struct task *task;
 };
 
 struct pool {
@@ -81,6 +99,7 @@ void http_origin_seal(struct http_origin *origin)
     h = mix(mix(h, str_hash(t->proxy.host)), t->proxy.port);
     h = mix(mix(h, t->proxy.is_tls), str_hash(t->proxy.authorization));
     h = mix(h, str_hash(origin->host_header));
+    h = mix(h, (uint64_t)origin->speaks_h2 << 1 | (uint64_t)t->is_http1_only);
     h = mix(h, (uint64_t)(uintptr_t)origin->in_process);
     origin->identity = mix_pointer(h, origin->in_process_ctx);
 }
@@ -88,7 +107,7 @@ void http_origin_seal(struct http_origin *origin)
 static bool is_same_target(const struct dial_target *a, const struct dial_target *b)
 {
     return str_eq(a->host, b->host) && a->port == b->port && a->tls == b->tls &&
-           str_eq(a->tls_host, b->tls_host) &&
+           a->is_http1_only == b->is_http1_only && str_eq(a->tls_host, b->tls_host) &&
            a->policy.allow_loopback == b->policy.allow_loopback &&
            a->policy.allow_private == b->policy.allow_private &&
            a->policy.allow_link_local == b->policy.allow_link_local &&
@@ -101,7 +120,8 @@ static bool is_same_origin(const struct http_origin *a, const struct http_origin
 {
     return a->identity == b->identity && a->generation == b->generation &&
            is_same_target(&a->target, &b->target) && str_eq(a->host_header, b->host_header) &&
-           a->in_process == b->in_process && a->in_process_ctx == b->in_process_ctx;
+           a->speaks_h2 == b->speaks_h2 && a->in_process == b->in_process &&
+           a->in_process_ctx == b->in_process_ctx;
 }
 
 static struct list *bucket_of(const struct http_origin *origin)
@@ -150,6 +170,8 @@ static struct http_site *site_new(const struct http_origin *origin)
     if (t->proxy.tls != NULL)
         tls_context_ref(t->proxy.tls);
     list_init(&site->idle);
+    list_init(&site->shared);
+    list_init(&site->waiters);
     list_push(bucket_of(origin), &site->node);
     return site;
 }
@@ -181,6 +203,11 @@ static void unlink_idle(struct http_conn *conn)
 
 static void close_idle(struct http_conn *conn)
 {
+    if (conn->h2 != NULL) {
+        pool_retire(conn);
+        pool_bury(conn);
+        return;
+    }
     unlink_idle(conn);
     gauge(&stats.busy, 1); /* pool_drop counts it out again */
     pool_drop(conn, false);
@@ -263,17 +290,93 @@ void http_pool_fini(void)
 
 /* --- taking and giving --- */
 
-struct http_conn *pool_take(const struct http_origin *origin)
+static struct http_conn *take_idle(struct http_site *site)
 {
-    pool_make_ready();
-    struct http_site *site = site_find(origin);
-    if (site == NULL || list_is_empty(&site->idle))
+    if (list_is_empty(&site->idle))
         return NULL;
     struct http_conn *conn = CONTAINER_OF(site->idle.next, struct http_conn, site_node);
     unlink_idle(conn);
     count(&stats.reused);
     gauge(&stats.busy, 1);
     return conn;
+}
+
+/* The idle list holds those that nobody uses; they stay in their site's list. */
+static void unlink_shared_idle(struct http_conn *conn)
+{
+    if (list_is_empty(&conn->idle_node))
+        return;
+    list_remove(&conn->idle_node);
+    pool.idle_count--;
+    gauge(&stats.idle, -1);
+}
+
+/* The oldest one with room: so the others fall idle and end when there is less to do. */
+static struct http_conn *take_shared(struct http_site *site)
+{
+    LIST_FOR_EACH(node, &site->shared)
+    {
+        struct http_conn *conn = CONTAINER_OF(node, struct http_conn, site_node);
+        if (!h2_client_has_room(conn->h2))
+            continue;
+        unlink_shared_idle(conn);
+        if (conn->users++ == 0)
+            gauge(&stats.busy, 1);
+        count(&stats.reused);
+        return conn;
+    }
+    return NULL;
+}
+
+static bool may_be_shared(const struct http_site *site)
+{
+    const struct http_origin *origin = &site->origin;
+    if (site->version != SITE_UNKNOWN || origin->in_process != NULL || origin->target.is_http1_only)
+        return site->version == SITE_HTTP2;
+    return origin->target.tls != NULL ? tls_context_offers_h2(origin->target.tls)
+                                      : origin->speaks_h2;
+}
+
+YIELDS static int wait_for_opening(struct http_site *site, int64_t deadline_ns)
+{
+    struct waiter waiter = {.task = task_self()};
+    list_push(&site->waiters, &waiter.node);
+    site->waiting++;
+    site->conns++; /* so that it stays */
+    int r = 0;
+    while (r == 0 && !list_is_empty(&waiter.node))
+        r = task_park(deadline_ns);
+    list_remove(&waiter.node);
+    site->waiting--;
+    return r;
+}
+
+static void end_opening(struct http_site *site)
+{
+    site->opening--;
+    for (struct list *node; (node = list_pop(&site->waiters)) != NULL;)
+        task_wake(CONTAINER_OF(node, struct waiter, node)->task);
+}
+
+YIELDS int pool_take(const struct http_origin *origin, int64_t deadline_ns, struct http_conn **out)
+{
+    pool_make_ready();
+    *out = NULL;
+    struct http_site *site = site_find(origin);
+    if (site == NULL)
+        return 0;
+    *out = take_shared(site);
+    if (*out == NULL)
+        *out = take_idle(site);
+    bool waits = *out == NULL && may_be_shared(site) &&
+                 site->waiting < site->opening * (uint32_t)WAITERS_A_CONN;
+    if (!waits)
+        return 0;
+    int r = wait_for_opening(site, deadline_ns);
+    if (r == 0)
+        *out = take_shared(site);
+    site_release(site);
+    return r;
 }
 
 /* The other end goes to who serves it in this process. */
@@ -290,6 +393,38 @@ static int open_in_process(const struct http_origin *origin, struct io *io)
     return r;
 }
 
+static bool speaks_h2(const struct http_origin *origin, const struct io *io)
+{
+    return origin->target.tls != NULL ? str_eq(tls_alpn(io), STR("h2")) : origin->speaks_h2;
+}
+
+YIELDS static int open_conn(const struct http_origin *origin, int64_t connect_deadline_ns,
+                            int64_t tls_deadline_ns, struct dial_timing *timing,
+                            struct http_site *site, struct http_conn *conn)
+{
+    int r = origin->in_process != NULL
+                ? open_in_process(origin, &conn->io)
+                : dial(&conn->io, &origin->target, connect_deadline_ns, tls_deadline_ns, timing);
+    if (r < 0)
+        return r;
+    conn->site = site;
+    list_init(&conn->site_node);
+    list_init(&conn->idle_node);
+    site->version = speaks_h2(origin, &conn->io) ? SITE_HTTP2 : SITE_HTTP1;
+    if (site->version == SITE_HTTP1) {
+        h1_parser_init(&conn->parser, H1_RESPONSES, &http_limits_default);
+        return 0;
+    }
+    r = h2_client_open(conn);
+    if (r < 0) {
+        io_close(&conn->io);
+        return r;
+    }
+    conn->users = 1;
+    list_push(&site->shared, &conn->site_node);
+    return 0;
+}
+
 YIELDS int pool_open(const struct http_origin *origin, int64_t connect_deadline_ns,
                      int64_t tls_deadline_ns, struct dial_timing *timing, struct http_conn **out)
 {
@@ -303,27 +438,29 @@ YIELDS int pool_open(const struct http_origin *origin, int64_t connect_deadline_
         return err_set(ERR_NOMEM, FAULT_GATEWAY, "no memory for a connection");
     }
     site->conns++; /* before the wait, so that it stays */
-    int r = origin->in_process != NULL
-                ? open_in_process(origin, &conn->io)
-                : dial(&conn->io, &origin->target, connect_deadline_ns, tls_deadline_ns, timing);
+    site->opening++;
+    int r = open_conn(origin, connect_deadline_ns, tls_deadline_ns, timing, site, conn);
+    end_opening(site);
     if (r < 0) {
         count(&stats.connect_failures);
         site_release(site);
         mem_free(conn);
         return r;
     }
-    conn->site = site;
-    list_init(&conn->site_node);
-    list_init(&conn->idle_node);
-    h1_parser_init(&conn->parser, H1_RESPONSES, &http_limits_default);
     count(&stats.opened);
     gauge(&stats.busy, 1);
     *out = conn;
     return 0;
 }
 
+static void release_shared(struct http_conn *conn);
+
 void pool_drop(struct http_conn *conn, bool is_abrupt)
 {
+    if (conn->h2 != NULL) {
+        release_shared(conn);
+        return;
+    }
     if (is_abrupt)
         io_abort(&conn->io);
     else
@@ -355,6 +492,10 @@ static bool is_kept(const struct http_conn *conn)
 void pool_put(struct http_conn *conn)
 {
     struct http_site *site = conn->site;
+    if (conn->h2 != NULL) {
+        release_shared(conn);
+        return;
+    }
     if (!is_kept(conn) || !is_quiet(conn)) {
         pool_drop(conn, false);
         return;
@@ -373,6 +514,46 @@ void pool_put(struct http_conn *conn)
     pool.idle_count++;
     gauge(&stats.idle, 1);
     gauge(&stats.busy, -1);
+    if (pool.timer.deadline_ns == CLOCK_NEVER)
+        arm_timer();
+}
+
+/* --- shared connections ---------------------------------------------------------------------- */
+
+void pool_retire(struct http_conn *conn)
+{
+    list_remove(&conn->site_node);
+    unlink_shared_idle(conn);
+}
+
+void pool_bury(struct http_conn *conn)
+{
+    CHECK(conn->users == 0);
+    h2_client_close(conn->h2);
+    io_close(&conn->io);
+    count(&stats.closed);
+    site_release(conn->site);
+    mem_free(conn);
+}
+
+/* A call has ended. The last one leaves the connection idle, or lets it end. */
+static void release_shared(struct http_conn *conn)
+{
+    conn->has_served = true;
+    if (--conn->users > 0)
+        return;
+    gauge(&stats.busy, -1);
+    if (!h2_client_is_open(conn->h2) || !is_kept(conn)) {
+        pool_retire(conn);
+        pool_bury(conn);
+        return;
+    }
+    if (pool.idle_count >= pool.settings.idle_total)
+        close_idle(longest_idle());
+    conn->idle_since_ns = loop_now_ns();
+    list_push(&pool.idle, &conn->idle_node);
+    pool.idle_count++;
+    gauge(&stats.idle, 1);
     if (pool.timer.deadline_ns == CLOCK_NEVER)
         arm_timer();
 }

@@ -11,6 +11,7 @@
 #include "http/client.h"
 
 struct http_site;
+struct h2_client;
 
 struct http_conn {
     struct io io;
@@ -20,10 +21,16 @@ struct http_conn {
     struct list idle_node; /* in all idle connections */
     int64_t idle_since_ns;
     bool has_served;
+    struct h2_client *h2; /* not NULL: many calls share it */
+    uint32_t users;       /* calls on it, when it is shared */
 };
 
-/* The idle connection to an equal origin that was used last, or NULL. */
-struct http_conn *pool_take(const struct http_origin *origin);
+/*
+ * A connection to an equal origin: a shared one that has room, else the idle one that was used
+ * last, or NULL. Where the first connection to an origin that may speak HTTP/2 is being opened, it
+ * is waited for, for it may do for all.
+ */
+YIELDS int pool_take(const struct http_origin *origin, int64_t deadline_ns, struct http_conn **out);
 /* A new one. The deadlines are absolute. */
 YIELDS int pool_open(const struct http_origin *origin, int64_t connect_deadline_ns,
                      int64_t tls_deadline_ns, struct dial_timing *timing, struct http_conn **out);
@@ -31,6 +38,10 @@ YIELDS int pool_open(const struct http_origin *origin, int64_t connect_deadline_
 void pool_put(struct http_conn *conn);
 /* Closes it. With is_abrupt the peer gets RST, so that it stops at once what it does for us. */
 void pool_drop(struct http_conn *conn, bool is_abrupt);
+/* A shared connection takes no more calls; h2_client.c, before its end. */
+void pool_retire(struct http_conn *conn);
+/* A retired connection that nobody uses ends: its descriptor and itself. */
+void pool_bury(struct http_conn *conn);
 /* Counts a request that was sent again for free. */
 void pool_note_free_retry(void);
 

@@ -129,8 +129,9 @@ struct http_server_settings {
 
 /*
  * Serves a connected descriptor on this thread in a task of its own: TLS first when tls is given,
- * then requests one after the other. `settings` and `ctx` must outlive the connection.
- * Counts itself in loop_stats.load. On failure the descriptor is closed.
+ * then requests one after the other (HTTP/1.1) or side by side, each in a task of its own (HTTP/2:
+ * by ALPN, or without TLS where the client begins with its preface). `settings` and `ctx` must
+ * outlive the connection. Counts itself in loop_stats.load. On failure the descriptor is closed.
  */
 void http_serve(int fd, const struct net_addr *peer, struct tls_context *tls,
                 const struct http_server_settings *settings, http_handler_fn *handler, void *ctx);

@@ -23,6 +23,8 @@ const char *const provider_operation_names[OPERATION_COUNT + 1] = {
     [OPERATION_LIVE] = "live",
 };
 
+const char *const provider_http2_names[PROVIDER_HTTP2_ALWAYS + 2] = {"auto", "off", "always"};
+
 const char *const provider_variant_names[VARIANT_BEDROCK + 2] = {
     [VARIANT_NATIVE] = "native",
     [VARIANT_VERTEX] = "vertex",

@@ -101,6 +101,14 @@ struct provider_key {
 
 struct price;
 
+/* When HTTP/2 is spoken to a provider. */
+enum provider_http2 {
+    PROVIDER_HTTP2_AUTO,   /* where TLS agrees on it */
+    PROVIDER_HTTP2_OFF,    /* never */
+    PROVIDER_HTTP2_ALWAYS, /* without TLS, too */
+};
+extern const char *const provider_http2_names[PROVIDER_HTTP2_ALWAYS + 2];
+
 struct provider {
     struct str name;      /* key in the config: [a-z0-9._-]+ */
     struct str catalogue; /* row of the catalogue that it started from; empty = none */
@@ -137,6 +145,7 @@ struct provider {
     const char *ca_file;
     const char *client_cert_file;
     const char *client_key_file;
+    enum provider_http2 http2;
     struct str proxy_url; /* empty = from the environment (HTTPS_PROXY, NO_PROXY) */
     /* Filled in by provider_resolve. */
     bool url_is_tls;

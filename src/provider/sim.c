@@ -31,10 +31,11 @@ struct call {
     struct sim_request request;
     struct sim_answer answer;
     struct http_headers headers;
-    struct str head; /* what every chunk, or the whole answer, begins with */
-    struct str id;   /* hex digits that follow from the request */
-    struct buf out;  /* chunks that were not written yet */
-    int64_t due_ns;  /* of the next token */
+    struct str head;  /* what every chunk, or the whole answer, begins with */
+    struct str id;    /* hex digits that follow from the request */
+    struct buf out;   /* chunks that were not written yet */
+    int64_t due_ns;   /* of the next token */
+    int64_t began_ns; /* when the request had come */
 };
 
 /* --- errors and heads ----------------------------------------------------------------------------
@@ -204,7 +205,8 @@ YIELDS static void respond_broken(struct call *call)
 YIELDS static void answer_whole(struct call *call)
 {
     const struct sim_options *options = &call->request.options;
-    int64_t took_ns = options->pace_ns * (int64_t)call->answer.tokens;
+    int64_t took_ns =
+        clock_add_ns(options->pace_ns * (int64_t)call->answer.tokens, options->idle_ns);
     int64_t due_ns = options->stall_after >= 0 ? CLOCK_NEVER : clock_add_ns(call->due_ns, took_ns);
     if (due_ns > loop_now_ns() && task_sleep_until(due_ns) < 0)
         return;
@@ -347,6 +349,27 @@ YIELDS static void end_stream(struct call *call)
     flush(call, true);
 }
 
+/* The model "probe" says with each number when it leaves, so that who reads it knows what the way
+ * has done to it: "17@850123", in microseconds since the request had come. */
+static struct str stamp(const struct call *call, struct str token, char *text, size_t size)
+{
+    bool is_text = call->request.format == SIM_FORMAT_TEXT && !call->answer.is_tool_call;
+    if (call->request.model != SIM_PROBE || !is_text)
+        return token;
+    int64_t us = (clock_mono_ns() - call->began_ns) / NS_PER_US;
+    int n = snprintf(text, size, "%.*s@%lld", STR_ARG(token), (long long)us);
+    return str_n(text, (size_t)n);
+}
+
+/* The silence that was asked for comes before the last token. */
+static void lie_idle(struct call *call, struct str rest)
+{
+    struct str token;
+    if (call->request.options.idle_ns == 0 || !sim_next_token(&rest, &token) || rest.len > 0)
+        return;
+    call->due_ns = clock_add_ns(call->due_ns, call->request.options.idle_ns);
+}
+
 YIELDS static void answer_stream(struct call *call)
 {
     struct http_headers *headers = &call->headers;
@@ -357,6 +380,8 @@ YIELDS static void answer_stream(struct call *call)
     struct str rest = call->answer.text, token;
     for (int64_t sent = 0;; sent++) {
         bool is_end = rest.len == 0;
+        char text[64];
+        lie_idle(call, rest);
         if ((sent == 0 || !is_end) && keep_pace(call) < 0)
             return;
         if (sent == 0 && call->request.is_chat)
@@ -366,7 +391,7 @@ YIELDS static void answer_stream(struct call *call)
         if (is_end)
             break;
         sim_next_token(&rest, &token);
-        add_chunks(call, PIECE_TOKEN, token);
+        add_chunks(call, PIECE_TOKEN, stamp(call, token, text, sizeof(text)));
     }
     end_stream(call);
 }
@@ -392,7 +417,8 @@ YIELDS static void serve_completion(struct call *call, bool is_chat)
     bool is_made = is_read && sim_answer_make(request, r->arena, &call->answer) && make_head(call);
     struct buf held = call->out;
     call->out = answer;
-    call->due_ns = clock_add_ns(loop_now_ns(), request->options.delay_ns);
+    call->began_ns = clock_mono_ns();
+    call->due_ns = clock_add_ns(call->began_ns, request->options.delay_ns);
     bool fails_at_once =
         request->options.error != 0 && (!request->is_stream || request->options.error_after < 0);
     if (!is_read)

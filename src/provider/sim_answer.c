@@ -20,7 +20,7 @@ static const struct str story = STR_INIT(
     "In the evening the river was tired and clear. Not a drop was lost, and the meadow was green "
     "down to the last blade of grass.");
 
-enum { LOREM_TOKENS = 50 };
+enum { LOREM_TOKENS = 50, PROBE_TOKENS = 50 };
 
 /* As many tokens of the text as wanted, from its beginning again when it is used up. */
 static struct str repeat(struct arena *arena, struct str text, uint64_t tokens)
@@ -35,6 +35,17 @@ static struct str repeat(struct arena *arena, struct str text, uint64_t tokens)
         }
         buf_add_str(&out, token);
     }
+    struct str copy = buf_ok(&out) ? arena_dup(arena, buf_str(&out)) : STR_EMPTY;
+    buf_fini(&out);
+    return copy;
+}
+
+/* "1 2 3 ..." */
+static struct str count_up(struct arena *arena, uint64_t tokens)
+{
+    struct buf out = BUF_INIT;
+    for (uint64_t i = 1; i <= tokens; i++)
+        buf_printf(&out, "%s%llu", i > 1 ? " " : "", (unsigned long long)i);
     struct str copy = buf_ok(&out) ? arena_dup(arena, buf_str(&out)) : STR_EMPTY;
     buf_fini(&out);
     return copy;
@@ -60,6 +71,9 @@ static struct str model_text(const struct sim_request *request, struct arena *ar
         text = request->tool_result.ptr == NULL
                    ? STR("I was offered no tool that I could call.")
                    : arena_printf(arena, "The tool answered: %.*s", STR_ARG(request->tool_result));
+    } else if (request->model == SIM_PROBE) {
+        int64_t wanted = request->options.tokens;
+        return count_up(arena, wanted >= 0 ? (uint64_t)wanted : PROBE_TOKENS);
     } else if (request->options.tokens >= 0) {
         return repeat(arena, text, (uint64_t)request->options.tokens);
     } else if (request->model != SIM_STORY) {

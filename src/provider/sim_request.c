@@ -6,10 +6,10 @@
 
 const char *const sim_model_names[SIM_MODEL_COUNT + 1] = {
     [SIM_ECHO] = "echo",   [SIM_LOREM] = "lorem", [SIM_STORY] = "story", [SIM_TOOL] = "tool",
-    [SIM_ERROR] = "error", [SIM_BREAK] = "break", [SIM_STALL] = "stall",
+    [SIM_ERROR] = "error", [SIM_BREAK] = "break", [SIM_STALL] = "stall", [SIM_PROBE] = "probe",
 };
 
-enum { DEFAULT_PACE_MS = 15, TOKEN_BYTES = 16 };
+enum { DEFAULT_PACE_MS = 15, PROBE_PACE_MS = 50, TOKEN_BYTES = 16 };
 
 PRINTF_LIKE(5, 6)
 static bool refuse(struct sim_refusal *refusal, struct arena *arena, const char *param,
@@ -73,13 +73,14 @@ static const struct {
     OPTION("tokens", tokens, false, SIM_TOKENS_MAX),
     OPTION("pace", pace_ns, true, 60 * NS_PER_SEC),
     OPTION("delay", delay_ns, true, 3600 * NS_PER_SEC),
+    OPTION("idle", idle_ns, true, 3600 * NS_PER_SEC),
     OPTION("break", break_after, false, SIM_TOKENS_MAX),
     OPTION("stall", stall_after, false, SIM_TOKENS_MAX),
     OPTION("error", error, false, 599),
     OPTION("after", error_after, false, SIM_TOKENS_MAX),
 #undef OPTION
 };
-#define OPTION_LIST "tokens, pace, delay, break, stall, error, after"
+#define OPTION_LIST "tokens, pace, delay, idle, break, stall, error, after"
 
 /* "250us", "20ms", "1.5s", "0" */
 static bool read_span(struct str text, int64_t *ns)
@@ -143,7 +144,7 @@ static bool read_model(struct sim_request *request, struct arena *arena, struct 
     if (model == SIM_MODEL_COUNT)
         return refuse(refusal, arena, "model", "model_not_found",
                       "The simulated provider has no model \"%.*s\"; it has echo, lorem, story, "
-                      "tool, error, break and stall.",
+                      "tool, error, break, stall and probe.",
                       STR_ARG(str_head(name, 80)));
     request->model = (enum sim_model)model;
     if (model == SIM_ERROR)
@@ -152,6 +153,8 @@ static bool read_model(struct sim_request *request, struct arena *arena, struct 
         request->options.break_after = 10;
     if (model == SIM_STALL)
         request->options.stall_after = 10;
+    if (model == SIM_PROBE)
+        request->options.pace_ns = PROBE_PACE_MS * NS_PER_MS;
     while (has_options && str_next(&rest, '&', &item)) {
         if (!read_option(&request->options, item, arena, refusal))
             return false;

@@ -12,8 +12,17 @@
 #include "base/arena.h"
 #include "base/json.h"
 
-enum sim_model { SIM_ECHO, SIM_LOREM, SIM_STORY, SIM_TOOL, SIM_ERROR, SIM_BREAK, SIM_STALL };
-enum { SIM_MODEL_COUNT = SIM_STALL + 1 };
+enum sim_model {
+    SIM_ECHO,
+    SIM_LOREM,
+    SIM_STORY,
+    SIM_TOOL,
+    SIM_ERROR,
+    SIM_BREAK,
+    SIM_STALL,
+    SIM_PROBE,
+};
+enum { SIM_MODEL_COUNT = SIM_PROBE + 1 };
 extern const char *const sim_model_names[SIM_MODEL_COUNT + 1]; /* ends with NULL */
 
 enum { SIM_NEVER = -1, SIM_STOPS_MAX = 4, SIM_CHOICES_MAX = 16, SIM_TOKENS_MAX = 100000 };
@@ -22,6 +31,7 @@ struct sim_options {
     int64_t tokens;      /* length of the text; SIM_NEVER = the model's own */
     int64_t pace_ns;     /* between two tokens */
     int64_t delay_ns;    /* before the first one */
+    int64_t idle_ns;     /* silence before the last one, besides the pace */
     int64_t break_after; /* tokens, then the connection breaks; SIM_NEVER */
     int64_t stall_after; /* tokens, then silence; SIM_NEVER */
     int64_t error;       /* HTTP status of an error; 0 = none */

@@ -336,8 +336,9 @@ YIELDS int dial(struct io *io, const struct dial_target *target, int64_t connect
     if (r == 0 && target->tls != NULL) {
         struct str name = target->tls_host.len > 0 ? target->tls_host : target->host;
         int64_t start_ns = clock_mono_ns();
-        r = tls_connect(io, target->tls, name,
-                        own_tls_deadline(connect_deadline_ns, tls_deadline_ns));
+        int64_t deadline_ns = own_tls_deadline(connect_deadline_ns, tls_deadline_ns);
+        r = target->is_http1_only ? tls_connect_http1(io, target->tls, name, deadline_ns)
+                                  : tls_connect(io, target->tls, name, deadline_ns);
         timing->tls_ns = clock_mono_ns() - start_ns;
     }
     if (r < 0) {

@@ -36,6 +36,7 @@ struct dial_target {
     uint16_t port;
     struct tls_context *tls; /* NULL = plain */
     struct str tls_host;     /* for SNI and the check; empty = host */
+    bool is_http1_only;      /* the handshake offers no h2, whatever `tls` says */
     struct dial_policy policy;
     struct dial_proxy proxy; /* its address is the operator's word: the policy judges the target's
                                 literal, names are resolved by the proxy */

@@ -29,7 +29,9 @@ static void on_ready(struct pollable *p)
         io->layer->flush(io); /* an error of it is met by the next write */
     if (io->owner != NULL && (io->flags & IO_HANGUP) != 0)
         task_cancel(io->owner, ERR_RESET);
-    if (io->on_news != NULL && (io->flags & (IO_READABLE | IO_HANGUP)) != 0)
+    bool has_news = (io->flags & (IO_READABLE | IO_HANGUP)) != 0 ||
+                    (io->tells_room && (events & EPOLLOUT) != 0);
+    if (io->on_news != NULL && has_news)
         io->on_news(io); /* the last act: the io may be gone */
 }
 
@@ -174,6 +176,19 @@ YIELDS int io_wait_any(struct io *io, int64_t deadline_ns)
             return r;
     }
     return 0;
+}
+
+YIELDS int io_wait_news(struct io *io, bool wants_write, int64_t deadline_ns)
+{
+    unsigned wanted = IO_READABLE | (wants_write ? (unsigned)IO_WRITABLE : 0);
+    if ((io->flags & wanted) != 0)
+        return 0;
+    CHECK(io->reader == NULL && io->writer == NULL);
+    io->reader = task_self();
+    io->writer = wants_write ? io->reader : NULL;
+    int r = task_park(deadline_ns);
+    io->reader = io->writer = NULL;
+    return r;
 }
 
 /* The layer's calls as one argument for on_loop_stack. */

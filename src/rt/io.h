@@ -56,8 +56,10 @@ struct io {
     struct task *writer; /* waits for IO_WRITABLE */
     struct task *owner;  /* cancelled when the peer hangs up: see io_watch_hangup */
     /* Called on the loop's stack when there is something to read or the peer has gone, for an io
-     * that no task waits on (an idle connection). It may close the io and free it. */
+     * that no task waits on (an idle connection, one that many share). It may close the io and free
+     * it. */
     void (*on_news)(struct io *io);
+    bool tells_room; /* on_news also when the socket can be written again */
     const struct io_layer *layer;
     struct tls_session *tls;
     uint64_t bytes_in; /* on the socket */
@@ -95,6 +97,13 @@ YIELDS int io_wait_readable(struct io *io, int64_t deadline_ns);
 
 /* 0 when the socket may be read, or written: for who sends and must hear an early answer. */
 YIELDS int io_wait_any(struct io *io, int64_t deadline_ns);
+
+/*
+ * Parks once: 0 when the socket may be read (or written, when that is asked for), or when someone
+ * woke the task for a reason of his own, so the caller looks at everything anew. For a task that
+ * serves many others besides its socket.
+ */
+YIELDS int io_wait_news(struct io *io, bool wants_write, int64_t deadline_ns);
 
 /* Writes all of it, in one call where the socket takes it. `iov` is used up (changed). Parts that
  * lie in the loop's scratch buffer are copied before the task waits. */

@@ -40,6 +40,8 @@ int tls_client_settings_check(const struct tls_client_settings *settings);
 /* Any thread, after helper_start: begins to read the system's store, so that the first handshake
  * finds it ready. */
 void tls_preload(void);
+/* True when its handshakes offer h2. */
+bool tls_context_offers_h2(const struct tls_context *context);
 void tls_context_ref(struct tls_context *context);
 void tls_context_unref(struct tls_context *context);
 

@@ -361,6 +361,11 @@ struct tls_context *tls_server_context_new(const struct tls_server_settings *set
 /* --- counting ----------------------------------------------------------------------------------
  */
 
+bool tls_context_offers_h2(const struct tls_context *context)
+{
+    return context->offer_h2;
+}
+
 void tls_context_ref(struct tls_context *context)
 {
     CHECK_MAGIC(context, CONTEXT_MAGIC);

@@ -605,8 +605,8 @@ def settled_rss(weir):
 def test_a_thousand_streams_without_readers_stay_within_the_bound(make_weir, upstream):
     """Three times as much as may be kept: the providers wait, and nothing is lost."""
     body = sse.chat_stream(["x" * 1000] * 300, done=False)
-    events = len(sse.split(body))
-    first = b"".join(e.raw for e in sse.split(body)[:3])
+    raw = [e.raw for e in sse.split(body)]
+    first, middle, last = b"".join(raw[:3]), b"".join(raw[3:-1]), raw[-1]
     count, total = (100, 10) if is_sanitized() else (1000, 100)
     everybody_left, everybody_read = threading.Event(), threading.Event()
 
@@ -614,13 +614,15 @@ def test_a_thousand_streams_without_readers_stay_within_the_bound(make_weir, ups
         call.start_stream()
         call.write(first)
         assert everybody_left.wait(120)
-        call.write(body[len(first) :])
+        call.write(middle)
+        # A stream that has ended may be forgotten to make room.
         assert everybody_read.wait(120)
-        call.write(sse.DONE)
+        call.write(last + sse.DONE)
         call.end()
 
     upstream.handler = handle
-    weir = make_weir(keyed(upstream, journal={"total": f"{total}MiB"}))
+    weir = make_weir(
+        keyed(upstream, journal={"total": f"{total}MiB"}, timeouts={"heartbeat": "5m"}))
     before, ids = weir.rss_bytes(), {}
 
     def leave(n):
@@ -634,12 +636,13 @@ def test_a_thousand_streams_without_readers_stay_within_the_bound(make_weir, ups
             headers = {"Last-Event-ID": "3"}
             client.send(client.build("GET", f"/v1/streams/{ids[n]}", headers=headers, key=KEY))
             parts = [first]
-            for piece in client.pieces(client.head("GET")):
+            head = client.head("GET")
+            for piece in client.pieces(head):
+                assert head.status == 200, (n, head.status, piece[-150:])
                 parts.append(piece)
-                if b"id: %d\n" % events in piece:
+                if b"id: %d\n" % (len(raw) - 1) in piece:
                     break
-        # weir itself says [DONE] when the provider is late with it.
-        assert ID_LINE.sub(b"", b"".join(parts)).removesuffix(sse.DONE) == body
+        assert ID_LINE.sub(b"", b"".join(parts)) == first + middle
 
     try:
         assert not in_threads(50, range(count), leave)
@@ -653,7 +656,8 @@ def test_a_thousand_streams_without_readers_stay_within_the_bound(make_weir, ups
     finally:
         everybody_left.set()
         everybody_read.set()
-    assert len(weir.log_entries(count, 30, operation="chat", outcome="ok")) == count
+    entries = weir.log_entries(count, 30, operation="chat")
+    assert [e for e in entries if e["outcome"] != "ok"] == []
 
 
 def test_a_thousand_streams_with_readers_all_arrive(make_weir, upstream):

@@ -14,7 +14,7 @@ import threading
 import time
 from dataclasses import dataclass, field
 
-from . import sse
+from . import h2bridge, sse
 from .rawhttp import BadResponse, Closed, Headers, Reader, parse_fields
 
 
@@ -194,6 +194,8 @@ class Upstream:
     def __init__(self, handler=None, tls=None, host="127.0.0.1"):
         self.handler = handler or answer(CHAT_ANSWER)
         self.tls = tls
+        if tls is not None and h2bridge.is_asked_for():
+            tls.set_alpn_protocols(["h2", "http/1.1"])
         self.requests = []
         self.complaints = []
         self.calls = []
@@ -274,22 +276,13 @@ class Upstream:
                     sock = self.tls.wrap_socket(sock, server_side=True)
                 except OSError:
                     return
+            if self._speaks_h2(sock):
+                self._serve_h2(sock, number)
+                return
             reader, turn = Reader(sock), 0
             while not self._is_stopping:
-                try:
-                    request = self._read_request(reader)
-                except Closed as closed:
-                    if closed.had and not closed.was_reset:
-                        self._complain(f"request cut short: {closed.had[:300]!r}")
-                    return
-                except (BadResponse, ValueError) as error:
-                    self._complain(f"bad request: {error}")
-                    return
                 turn += 1
-                request.connection, request.turn = number, turn
-                if isinstance(sock, ssl.SSLSocket):
-                    request.peer_certificate = sock.getpeercert() or {}
-                if not self._handle(sock, request, reader):
+                if not self._serve_one(sock, reader, number, turn, peer_certificate(sock)):
                     return
         except (OSError, ValueError):
             pass  # the test ended while this connection was open
@@ -298,6 +291,42 @@ class Upstream:
             with self.changed:
                 self._sockets.discard(plain)
                 self.changed.notify_all()
+
+    def _serve_one(self, sock, reader, number, turn, certificate):
+        """One request. False when the connection has no more use."""
+        try:
+            request = self._read_request(reader)
+        except Closed as closed:
+            if closed.had and not closed.was_reset:
+                self._complain(f"request cut short: {closed.had[:300]!r}")
+            return False
+        except (BadResponse, ValueError) as error:
+            self._complain(f"bad request: {error}")
+            return False
+        request.connection, request.turn = number, turn
+        request.peer_certificate = certificate
+        return self._handle(sock, request, reader)
+
+    def _speaks_h2(self, sock):
+        if isinstance(sock, ssl.SSLSocket):
+            return sock.selected_alpn_protocol() == "h2"
+        return h2bridge.is_asked_for() and h2bridge.begins_h2(sock)
+
+    def _serve_h2(self, sock, number):
+        certificate = peer_certificate(sock)
+
+        def serve_stream(end, turn):
+            try:
+                self._serve_one(end, Reader(end), number, turn, certificate)
+            except (OSError, ValueError):
+                pass
+            finally:
+                close_in_order(end)
+
+        try:
+            h2bridge.serve_h2(sock, serve_stream)
+        except ValueError as error:
+            self._complain(str(error))
 
     def _handle(self, sock, request, reader):
         sock.settimeout(60)
@@ -352,6 +381,10 @@ class Upstream:
             if size == 0:
                 return
             request.body += data[:-2]
+
+
+def peer_certificate(sock):
+    return (sock.getpeercert() or {}) if isinstance(sock, ssl.SSLSocket) else {}
 
 
 # --- handlers ---

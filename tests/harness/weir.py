@@ -14,6 +14,7 @@ import time
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
+from . import h2bridge
 from .rawhttp import Client, ask
 from .recordings import ROOT
 
@@ -71,6 +72,8 @@ def provider(upstream=None, **more):
     if upstream is not None:
         url = upstream if isinstance(upstream, str) else f"{upstream.url}/v1"
         row["base_url"] = url
+        if h2bridge.is_asked_for() and not isinstance(upstream, str):
+            row["http2"] = "always"
     row.update(more)
     return row
 
@@ -130,6 +133,9 @@ class Weir:
                 pass_fds=pass_fds,
             )
         self.port = self._read_port()
+        self._front = h2bridge.Front(self.port) if h2bridge.is_asked_for() else None
+        if self._front is not None:
+            self.port = self._front.port
         self._reader = threading.Thread(target=self._read_log, daemon=True)
         self._reader.start()
         if ready:
@@ -238,6 +244,8 @@ class Weir:
                 raise AssertionError(f"weir did not end on SIGTERM; it said:\n{said}") from None
         self._reader.join(5)
         self.process.stdout.close()
+        if self._front is not None:
+            self._front.stop()
         said = self.stderr()
         code = self.process.returncode
         if self._owns_folder:

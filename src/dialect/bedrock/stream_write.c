@@ -141,9 +141,10 @@ static void write_builtin(struct bedrock_encoder *e, struct str raw, struct llm_
     write_members(out, block.text, last);
     BUF_LIT(out, "}}");
     frames->end(frames);
-    if (json_find(block.text, last, &rest) && is_call) {
+    bool has_rest = json_find(block.text, last, &rest);
+    if (has_rest && is_call) {
         write_arguments(e, text_plain(rest.text), frames);
-    } else if (rest.kind == JSON_ARRAY) {
+    } else if (has_rest && rest.kind == JSON_ARRAY) {
         out = begin_delta(e, frames);
         BUF_LIT(out, "\"toolResult\":");
         buf_add_str(out, rest.text);

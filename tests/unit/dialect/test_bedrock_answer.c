@@ -557,6 +557,47 @@ static void test_what_a_stream_has_no_form_for(void **state)
         "\"latencyMs\":0}}\n");
 }
 
+/* The provider's own calls may lack their input, its results their content. */
+static void test_encodes_what_the_provider_left_bare(void **state)
+{
+    (void)state;
+    struct bedrock_grammar g;
+    struct llm_encoder *e = dialect->encoder_new(arena, &settings);
+    static const char *const blocks[] = {
+        "{\"toolResult\":{\"toolUseId\":\"t\",\"content\":[{\"text\":\"x\"}]}}",
+        "{\"toolResult\":{\"toolUseId\":\"u\"}}",
+        "{\"toolResult\":{\"toolUseId\":\"v\",\"content\":\"text\"}}",
+        "{\"toolUse\":{\"toolUseId\":\"w\",\"name\":\"n\"}}",
+    };
+    bedrock_grammar_init(&g, "stream");
+    put(e, &g, llm_event_make(EVENT_START));
+    for (unsigned i = 0; i < ARRAY_LEN(blocks); i++) {
+        struct llm_event event = begin(BLOCK_OPAQUE, i);
+        event.maker = DIALECT_BEDROCK;
+        event.raw = str_c(blocks[i]);
+        put(e, &g, event);
+        put(e, &g, stop(i));
+    }
+    put(e, &g, finish(FINISH_STOP));
+    put(e, &g, llm_event_make(EVENT_DONE));
+    expect_frames(
+        &g,
+        "messageStart {\"role\":\"assistant\"}\n"
+        "contentBlockStart {\"contentBlockIndex\":0,\"start\":{\"toolResult\":{\"toolUseId\":\"t\"}}}\n"
+        "contentBlockDelta {\"contentBlockIndex\":0,\"delta\":{\"toolResult\":[{\"text\":\"x\"}]}}\n"
+        "contentBlockStop {\"contentBlockIndex\":0}\n"
+        "contentBlockStart {\"contentBlockIndex\":1,\"start\":{\"toolResult\":{\"toolUseId\":\"u\"}}}\n"
+        "contentBlockStop {\"contentBlockIndex\":1}\n"
+        "contentBlockStart {\"contentBlockIndex\":2,\"start\":{\"toolResult\":{\"toolUseId\":\"v\"}}}\n"
+        "contentBlockStop {\"contentBlockIndex\":2}\n"
+        "contentBlockStart {\"contentBlockIndex\":3,\"start\":{\"toolUse\":{\"toolUseId\":\"w\",\"name\":"
+        "\"n\"}}}\n"
+        "contentBlockStop {\"contentBlockIndex\":3}\n"
+        "messageStop {\"stopReason\":\"end_turn\"}\n"
+        "metadata {\"usage\":{\"inputTokens\":0,\"outputTokens\":0,\"totalTokens\":0},\"metrics\":{"
+        "\"latencyMs\":0}}\n");
+}
+
 static void test_writes_whole_answers(void **state)
 {
     (void)state;
@@ -687,6 +728,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_encodes_errors, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_b06_every_finish_is_written, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_what_a_stream_has_no_form_for, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_encodes_what_the_provider_left_bare, set_up,
+                                        tear_down),
         cmocka_unit_test_setup_teardown(test_writes_whole_answers, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_t1_cache_tokens_count_once, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_reads_errors, set_up, tear_down),

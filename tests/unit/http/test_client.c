@@ -646,7 +646,9 @@ static void count_calls(void *arg)
                                         .body_bytes = sizeof(body)};
     struct http_call call;
     struct arena *arena = arena_new(4096);
-    struct http_conn *idle = pool_take(&origin);
+    struct http_conn *idle;
+    assert_int_equal(pool_take(&origin, CLOCK_NEVER, &idle), 0);
+    assert_non_null(idle);
     struct tally tally = {.fd = idle->io.pollable.fd};
     pool_put(idle);
     sys_hook(tally_call, &tally);

@@ -522,6 +522,32 @@ static void delay_and_pace_are_kept(void **state)
     }
 }
 
+static void a_probe_says_when_each_of_its_events_left(void **state)
+{
+    (void)state;
+    struct ask ask = chat("{\"model\":\"probe?tokens=5&pace=10ms&idle=60ms\",\"messages\":[],"
+                          "\"stream\":true}");
+    struct told *told = hear(&ask);
+    assert_int_equal(told->tokens, 5);
+    struct str rest = str_c(told->text), item;
+    int64_t sent_us, before_us = 0;
+    for (unsigned i = 1; i <= 5; i++) {
+        uint64_t number = 0;
+        struct str name;
+        assert_true(str_next(&rest, ' ', &item));
+        assert_true(str_cut(&item, '@', &name) && str_to_u64(name, &number));
+        assert_true(str_to_i64(item, &sent_us));
+        assert_int_equal(number, i);
+        assert_true(sent_us >= (i - 1) * 10000 + (i == 5 ? 60000 : 0) && sent_us >= before_us);
+        before_us = sent_us;
+    }
+    assert_true(ask.took_ns >= 100 * NS_PER_MS);
+    buf_fini(&ask.answer);
+    ask = chat("{\"model\":\"probe?tokens=3&pace=0\",\"messages\":[]}");
+    expect(&ask, "/choices/0/message/content", "1 2 3");
+    buf_fini(&ask.answer);
+}
+
 static void what_is_not_there_is_explained(void **state)
 {
     (void)state;
@@ -638,6 +664,7 @@ int main(void)
         cmocka_unit_test(a_break_is_a_break),
         cmocka_unit_test(a_stall_lasts_until_the_client_has_enough),
         cmocka_unit_test(delay_and_pace_are_kept),
+        cmocka_unit_test(a_probe_says_when_each_of_its_events_left),
         cmocka_unit_test(what_is_not_there_is_explained),
         cmocka_unit_test(text_completions_work_as_well),
         cmocka_unit_test(the_models_are_listed),
