@@ -176,7 +176,8 @@ static enum dialect_id dialect_guess(struct str path, enum dialect_id said)
 /* Those that HTTP/2 asks for with an extended CONNECT in place of GET (RFC 8441). */
 static bool is_websocket(const struct operation *op)
 {
-    return op->run == realtime_run || op->run == realtime_live_run;
+    return op->run == realtime_run || op->run == realtime_live_run ||
+           op->run == realtime_passthrough_run || op->run == bridge_run;
 }
 
 /* HEAD is answered wherever GET is: the server leaves the body out (RFC 9110 section 9.3.2). */
