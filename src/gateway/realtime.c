@@ -298,11 +298,14 @@ struct watching {
 
 static void on_timing(void *ctx, enum realtime_timing timing, int64_t ns)
 {
+    static const enum metrics_session_time times[] = {
+        [REALTIME_FIRST_DELTA] = METRICS_SESSION_FIRST,
+        [REALTIME_FIRST_AUDIO] = METRICS_SESSION_FIRST_AUDIO,
+        [REALTIME_FIRST_TEXT] = METRICS_SESSION_FIRST_TEXT,
+        [REALTIME_BARGE_IN] = METRICS_SESSION_BARGE_IN,
+    };
     struct watching *w = ctx;
-    if (timing == REALTIME_BARGE_IN)
-        metrics_session_barge_in(w->metrics, ns);
-    else
-        metrics_session_first(w->metrics, ns);
+    metrics_session_time(w->metrics, times[timing], ns);
 }
 
 static void observe(void *ctx, bool is_from_client, const struct ws_piece *piece)

@@ -17,12 +17,12 @@ static const struct {
     {STR_INIT("input_audio_buffer.speech_started"), false, REALTIME_INTERRUPTS},
     {STR_INIT("input_audio_buffer.speech_stopped"), false, REALTIME_ASKS},
     {STR_INIT("response.created"), false, REALTIME_BEGINS},
-    {STR_INIT("response.output_audio.delta"), false, REALTIME_DELTA},
-    {STR_INIT("response.output_text.delta"), false, REALTIME_DELTA},
-    {STR_INIT("response.output_audio_transcript.delta"), false, REALTIME_DELTA},
-    {STR_INIT("response.audio.delta"), false, REALTIME_DELTA},
-    {STR_INIT("response.text.delta"), false, REALTIME_DELTA},
-    {STR_INIT("response.audio_transcript.delta"), false, REALTIME_DELTA},
+    {STR_INIT("response.output_audio.delta"), false, REALTIME_AUDIO_DELTA},
+    {STR_INIT("response.output_text.delta"), false, REALTIME_TEXT_DELTA},
+    {STR_INIT("response.output_audio_transcript.delta"), false, REALTIME_TEXT_DELTA},
+    {STR_INIT("response.audio.delta"), false, REALTIME_AUDIO_DELTA},
+    {STR_INIT("response.text.delta"), false, REALTIME_TEXT_DELTA},
+    {STR_INIT("response.audio_transcript.delta"), false, REALTIME_TEXT_DELTA},
     {STR_INIT("response.function_call_arguments.delta"), false, REALTIME_DELTA},
     {STR_INIT("response.done"), false, REALTIME_ENDS},
 };
@@ -96,12 +96,24 @@ static void note_session(struct realtime_observer *o, struct str text)
     o->model_len = model.len;
 }
 
-static void note_delta(struct realtime_observer *o, int64_t now_ns)
+static void note_delta(struct realtime_observer *o, enum realtime_meaning meaning, int64_t now_ns)
 {
-    if (!o->has_delta && o->asked_ns > 0)
-        report(o, REALTIME_FIRST_DELTA, now_ns - o->asked_ns);
+    bool is_audio = meaning == REALTIME_AUDIO_DELTA, is_text = meaning == REALTIME_TEXT_DELTA;
+    if (!o->has_delta) {
+        o->from_ns = o->asked_ns;
+        o->asked_ns = 0;
+    }
+    if (o->from_ns > 0) {
+        if (!o->has_delta)
+            report(o, REALTIME_FIRST_DELTA, now_ns - o->from_ns);
+        if (is_audio && !o->has_audio)
+            report(o, REALTIME_FIRST_AUDIO, now_ns - o->from_ns);
+        if (is_text && !o->has_text)
+            report(o, REALTIME_FIRST_TEXT, now_ns - o->from_ns);
+    }
     o->has_delta = true;
-    o->asked_ns = 0;
+    o->has_audio = o->has_audio || is_audio;
+    o->has_text = o->has_text || is_text;
     o->last_delta_ns = now_ns;
 }
 
@@ -117,7 +129,7 @@ static void note_begin(struct realtime_observer *o, int64_t now_ns)
 {
     settle(o);
     o->is_answering = true;
-    o->has_delta = false;
+    o->has_delta = o->has_audio = o->has_text = false;
     o->interrupted_ns = 0;
     if (o->asked_ns == 0)
         o->asked_ns = now_ns;
@@ -130,7 +142,7 @@ static void note_end(struct realtime_observer *o)
         report(o, REALTIME_BARGE_IN, o->last_delta_ns - o->interrupted_ns);
     o->answers++;
     o->has_ended = true;
-    o->is_answering = o->has_delta = false;
+    o->is_answering = o->has_delta = o->has_audio = o->has_text = false;
     o->interrupted_ns = o->last_delta_ns = 0;
 }
 
@@ -149,7 +161,9 @@ void realtime_note(struct realtime_observer *o, enum realtime_meaning meaning, i
         note_begin(o, now_ns);
         break;
     case REALTIME_DELTA:
-        note_delta(o, now_ns);
+    case REALTIME_AUDIO_DELTA:
+    case REALTIME_TEXT_DELTA:
+        note_delta(o, meaning, now_ns);
         break;
     case REALTIME_ENDS:
         note_end(o);

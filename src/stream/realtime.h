@@ -24,7 +24,9 @@ enum {
 enum realtime_language { REALTIME_OPENAI, REALTIME_GEMINI };
 
 enum realtime_timing {
-    REALTIME_FIRST_DELTA, /* from the wish for an answer to its first text or audio */
+    REALTIME_FIRST_DELTA, /* from the wish for an answer to its first delta of any kind */
+    REALTIME_FIRST_AUDIO, /* the same to its first sound */
+    REALTIME_FIRST_TEXT,  /* and to its first text, or text of what is spoken */
     REALTIME_BARGE_IN,    /* from an interruption to the last delta of what was interrupted */
 };
 
@@ -45,9 +47,10 @@ struct realtime_observer {
     struct token_usage before; /* of those before the one under way */
     uint64_t answers, unread;  /* answers that ended; messages that could not be looked into */
     /* The answer under way. Times in ns of the monotonic clock; 0 = not yet. */
-    bool is_answering, has_delta;
+    bool is_answering, has_delta, has_audio, has_text;
     bool has_ended; /* one has, and no other has begun since */
     int64_t asked_ns, interrupted_ns, last_delta_ns;
+    int64_t from_ns; /* of which the times of the answer under way are counted */
 };
 
 void realtime_observer_init(struct realtime_observer *o, enum realtime_language language,

@@ -134,6 +134,8 @@ def test_tokens_and_times_are_noticed(realtime, compression):
     assert (entry["audio_input_tokens"], entry["audio_output_tokens"]) == (120, 80)
     target = {"provider": "up", "model": "m"}
     assert weir.metric("weir_realtime_barge_in_seconds_count", **target) == 2
+    assert weir.metric("weir_realtime_first_audio_seconds_count", **target) == 2
+    assert weir.metric("weir_realtime_first_text_seconds_count", **target) == 0
     first = {"gen_ai_operation_name": "realtime", "gen_ai_request_model": "m"}
     assert weir.metric("gen_ai_server_time_to_first_token_seconds_count", **first) == 2
 
