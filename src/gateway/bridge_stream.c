@@ -548,5 +548,6 @@ void bridge_stream_credit(struct bridge_stream *s, int64_t credit)
     enum { CREDIT_MAX = 1 << 30 };
     if (s->has_bound)
         s->credit = MIN(s->credit + MIN(credit, CREDIT_MAX), CREDIT_MAX);
-    task_wake(s->task);
+    if (s->is_waiting)
+        task_wake(s->task);
 }

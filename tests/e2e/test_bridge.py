@@ -327,6 +327,7 @@ def test_a_client_that_gives_no_credit_is_cut_off_in_time(make, gates):
         assert b.whole("next")[0]["status"] == 200
 
 
+@pytest.mark.sizes
 def test_a_socket_that_nobody_reads_holds_a_bounded_amount(make, upstream):
     words = ["x" * 20000] * 400
     upstream.handler = chat(words)

@@ -10,6 +10,7 @@ import time
 import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
+from harness.certs import Authority
 from harness.sockets import PATIENCE_S, SocketUpstream, session
 from harness.weir import config, provider, virtual_key, wait_until
 
@@ -84,6 +85,29 @@ def test_both_directions_flow_at_once(realtime):
         go.set()
         for _ in range(100):
             assert s.recv(PATIENCE_S) == "y" * 10000
+
+
+def test_both_directions_flow_at_once_over_tls(make_weir, make_provider, tmp_path):
+    """The provider's side: one task reads a TLS connection while another writes it."""
+
+    def handler(socket):
+        writer = threading.Thread(target=lambda: [socket.send("x" * 50000) for _ in range(200)])
+        writer.start()
+        for message in socket:
+            socket.send(message)
+        writer.join(PATIENCE_S)
+
+    authority = Authority(tmp_path / "ca")
+    upstream = make_provider(handler, ssl=authority.server_context("IP:127.0.0.1"))
+    row = provider(upstream.url.replace("http:", "https:") + "/v1")
+    row["tls"] = {"ca_file": str(authority.cert)}
+    weir = make_weir(config({"up": row}))
+    with session(weir, max_queue=None) as s:
+        sender = threading.Thread(target=lambda: [s.send("y" * 50000) for _ in range(200)])
+        sender.start()
+        got = [s.recv(PATIENCE_S) for _ in range(400)]
+        sender.join(PATIENCE_S)
+    assert got.count("x" * 50000) == got.count("y" * 50000) == 200
 
 
 def test_a_pings_answer_is_the_providers(realtime):

@@ -1,5 +1,4 @@
-"""WebSockets that HTTP/2 carries (RFC 8441): realtime sessions and sockets of many requests, several
-of them on one connection."""
+"""Passthroughs and sockets of many requests where HTTP/2 carries them (RFC 8441)."""
 
 import json
 
@@ -70,25 +69,6 @@ class Socket:
         opcode, payload = self.frame()
         assert opcode == Opcode.CLOSE
         return Close.parse(payload).code
-
-
-def test_sessions_share_a_connection_with_requests(weir, sessions):
-    with H2Client(weir.port) as client:
-        opened = [Socket(client, f"/v1/realtime?model=ws/m{i}") for i in range(3)]
-        assert [s.answer.headers[":status"] for s in opened] == ["200"] * 3
-        assert "sec-websocket-accept" not in opened[0].answer.headers
-        for size in (0, 125, 126, 70000):
-            for i, s in enumerate(opened):
-                s.say(f"{i}" * size)
-            for i, s in enumerate(opened):
-                assert s.frame() == (Opcode.TEXT, f"{i}".encode() * size)
-        assert client.ask("/healthz").status == 200
-        assert [s.close() for s in opened] == [1000] * 3
-        client.wait(lambda: all(s.answer.ended for s in opened))
-    paths = sorted(r.path for r in sessions.requests)
-    assert paths == [f"/v1/realtime?model=m{i}" for i in range(3)]
-    entries = weir.log_entries(3, operation="realtime")
-    assert [(e["status"], e["outcome"]) for e in entries] == [(200, "ok")] * 3
 
 
 def test_a_session_whose_stream_is_reset_ends_at_the_provider(weir, sessions):
