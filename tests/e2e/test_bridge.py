@@ -11,8 +11,10 @@ import threading
 
 import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.sync.client import connect
 
 from harness import node, sse
+from harness.certs import Authority
 from harness.recordings import ROOT
 from harness.sockets import PATIENCE_S, session
 from harness.upstream import CHAT_ANSWER, chat
@@ -342,6 +344,33 @@ def test_a_socket_that_nobody_reads_holds_a_bounded_amount(make, upstream):
         for id_ in range(8):
             assert len(b.whole(id_)) == len(words) + 2 + len(sse.split(sse.chat_stream([])))
     assert most - before < 40 << 20
+
+
+def test_a_socket_over_tls_carries_much_both_ways(make_weir, upstream, tmp_path):
+    """One task reads the connection while another writes it."""
+    words = ["x" * 20000] * 30
+    upstream.handler = chat(words)
+    authority = Authority(tmp_path / "ca")
+    cert, key = authority.issue("gateway", "IP:127.0.0.1")
+    listener = {"address": "127.0.0.1:0", "tls": {"cert_file": cert, "key_file": key}}
+    settings = config({"up": provider(upstream)}, listen=[listener])
+    settings["keys"] = [virtual_key("one", value=KEY)]
+    weir = make_weir(settings, ready=False)
+    url = f"wss://127.0.0.1:{weir.port}/v1/ws"
+    more = {"legacy": True, "max_size": None, "proxy": None, "open_timeout": PATIENCE_S}
+    with connect(
+        url,
+        ssl=authority.client_context(),
+        additional_headers={"Authorization": f"Bearer {KEY}"},
+        **more,
+    ) as socket:
+        ends = 0
+        for id_ in range(20):
+            body = ask(stream=True, filler="y" * 200000)
+            socket.send(json.dumps({"id": id_, "path": CHAT, "body": body}))
+        while ends < 20:
+            ends += json.loads(socket.recv(PATIENCE_S)).get("end") == "complete"
+    assert sum(r.json()["filler"] == "y" * 200000 for r in upstream.requests) == 20
 
 
 # --- a socket that breaks ---
