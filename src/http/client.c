@@ -520,7 +520,8 @@ void http_call_forget_head(struct http_call *call, struct arena *arena)
 
 void http_call_upgrade(struct http_call *call, struct channel *channel)
 {
-    CHECK(call->conn != NULL && is_upgrade(call) && call->channel == NULL);
+    /* A 101 that was not asked for is no answer. The request may be gone by now. */
+    CHECK(call->conn != NULL && call->head.status == 101 && call->channel == NULL);
     call->channel = channel;
     channel_over_io(channel, &call->conn->io, buf_str(&call->unread));
 }
