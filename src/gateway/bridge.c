@@ -40,6 +40,14 @@ static void lose(struct bridge *b)
     b->close_code = 0;
 }
 
+void bridge_break(struct bridge *b)
+{
+    if (b->is_lost)
+        return;
+    lose(b);
+    task_cancel(b->reader, ERR_CLOSED);
+}
+
 static void drain(struct bridge *b)
 {
     b->is_draining = true;
@@ -72,12 +80,23 @@ void bridge_left(struct bridge *b)
 
 /* --- writing --- */
 
-void bridge_send(struct bridge *b, struct str text)
+static void wake_writer(struct bridge *b)
+{
+    if (!b->is_writer_gone)
+        task_wake(b->writer);
+}
+
+static void add_frame(struct bridge *b, enum ws_opcode opcode, struct str payload)
 {
     if (b->is_lost)
         return;
-    ws_add_frame(&b->out, WS_TEXT, text, NULL);
-    task_wake(b->writer);
+    ws_add_frame(&b->out, opcode, payload, NULL);
+    wake_writer(b);
+}
+
+void bridge_send(struct bridge *b, struct str text)
+{
+    add_frame(b, WS_TEXT, text);
 }
 
 static bool has_room(const struct bridge *b)
@@ -117,10 +136,8 @@ YIELDS static void write_out(struct bridge *b)
                                   b->ex->settings->timeouts.client_stall) < 0;
     b->writing = 0;
     buf_fini(&bytes);
-    if (is_broken && !b->is_lost) {
-        lose(b);
-        task_cancel(b->reader, ERR_CLOSED);
-    }
+    if (is_broken)
+        bridge_break(b);
     wake_waiting(b);
 }
 
@@ -167,8 +184,7 @@ static void take_piece(struct bridge *b, const struct ws_piece *piece)
         end_with(b, ws_close_read(part, &reason), STR_EMPTY);
         break;
     case WS_PING:
-        ws_add_frame(&b->out, WS_PONG, part, NULL);
-        task_wake(b->writer);
+        add_frame(b, WS_PONG, part);
         break;
     case WS_PONG:
         break;
@@ -223,9 +239,8 @@ static void on_tick(struct bridge *b)
     } else if (now_ns >= next_ping_ns(b) && is_asked(b)) {
         lose(b);
     } else if (now_ns >= next_ping_ns(b)) {
-        ws_add_frame(&b->out, WS_PING, STR_EMPTY, NULL);
+        add_frame(b, WS_PING, STR_EMPTY);
         b->pinged_ns = now_ns;
-        task_wake(b->writer);
     }
 }
 
@@ -284,7 +299,7 @@ YIELDS static void say_goodbye(struct bridge *b)
     if (b->close_code != 0 && !b->is_lost)
         ws_add_close(&b->out, b->close_code, b->close_reason, NULL);
     b->is_finished = true;
-    task_wake(b->writer);
+    wake_writer(b);
     while (!b->is_writer_gone && task_park(deadline_ns) != -ERR_TIMEOUT)
         continue;
     if (!b->is_writer_gone)

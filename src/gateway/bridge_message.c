@@ -25,6 +25,8 @@ static void refuse_message(struct bridge *b, struct str id, const char *code, st
     BUF_LIT(&out, "}}");
     if (buf_ok(&out))
         bridge_send(b, buf_str(&out));
+    else
+        bridge_break(b);
     buf_fini(&out);
 }
 

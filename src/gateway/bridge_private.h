@@ -84,6 +84,8 @@ struct bridge_wish {
 
 /* A text message to the client: `text` is sent as it is. */
 void bridge_send(struct bridge *b, struct str text);
+/* What had to be said could not be: the socket ends, so that nobody waits for it. */
+void bridge_break(struct bridge *b);
 /* Waits until there is room for a message. 0, or -ERR_x when there will be none. */
 YIELDS int bridge_wait_room(struct bridge *b);
 /* A request has ended. */

@@ -499,7 +499,8 @@ static void send_end(struct bridge_stream *s)
     const char *end = s->http.is_complete ? "complete" : s->is_cancelled ? "cancelled" : "cut";
     begin_message(s, &out);
     buf_printf(&out, ",\"end\":\"%s\"", end);
-    send_message(s, &out);
+    if (send_message(s, &out) < 0)
+        bridge_break(s->bridge);
 }
 
 static void stream_main(void *arg)
