@@ -123,6 +123,10 @@ void exchange_forget_body(struct exchange *ex);
 /* After the body: the route's parameters in it, and the path. */
 YIELDS int exchange_prepare_rest(struct exchange *ex);
 
+/* "anthropic-beta" of a request that is translated, as the target takes it; `dropped` gets what it
+ * does not. False without memory. */
+bool exchange_translate_betas(struct exchange *ex, struct buf *dropped);
+
 /* How the planned target is spoken to. */
 void exchange_set_target(struct exchange *ex);
 /* Whether the target offers what is asked of it; once its dialect was chosen. */

@@ -145,7 +145,7 @@ static struct str asked_betas(struct exchange *ex, enum llm_variant variant)
 }
 
 /* Where a translation goes to a Claude, its features are asked for as they are without one. */
-static bool translate_betas(struct exchange *ex, struct buf *dropped)
+bool exchange_translate_betas(struct exchange *ex, struct buf *dropped)
 {
     bool is_converse = ex->provider->id == DIALECT_BEDROCK;
     bool is_claude = ex->provider->id == DIALECT_ANTHROPIC ||
@@ -175,7 +175,7 @@ YIELDS static int translate(struct exchange *ex)
     r = translation_init(t, ex->arena, ex->client, ex->provider, &ex->codec, buf_str(&ex->body),
                          ex->asked, ex->is_stream);
     struct buf refused = BUF_INIT;
-    if (r == 0 && !translate_betas(ex, &refused))
+    if (r == 0 && !exchange_translate_betas(ex, &refused))
         r = -ERR_NOMEM;
     if (r == 0)
         r = translation_write_request(t, ex->provider, &ex->llm_target, &ex->rewritten);

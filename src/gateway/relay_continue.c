@@ -4,6 +4,7 @@
 #include "gateway/operation.h"
 #include "gateway/params.h"
 #include "gateway/relay_stream_private.h"
+#include "gateway/responses.h"
 #include "gateway/resume.h"
 
 /*
@@ -49,10 +50,20 @@ YIELDS static int prepare(struct relay *relay, struct continuation *c)
     exchange_set_target(ex);
     if (!exchange_is_offered(ex))
         return err_set(ERR_INVALID, FAULT_CLIENT, "the target does not offer it");
+    struct str body = buf_str(&ex->body);
+    int r = 0;
+    if (ex->client->id == DIALECT_OPENAI_RESPONSES && ex->provider != ex->client)
+        r = response_expanded(ex, &body);
+    if (r < 0)
+        return r;
     ex->translation = t;
     ex->is_rewritten = true;
-    int r = translation_init(t, ex->arena, ex->client, ex->provider, &ex->codec, buf_str(&ex->body),
-                             ex->asked, ex->is_stream);
+    r = translation_init(t, ex->arena, ex->client, ex->provider, &ex->codec, body, ex->asked,
+                         ex->is_stream);
+    struct buf dropped = BUF_INIT; /* the head that would tell has left */
+    if (r == 0 && !exchange_translate_betas(ex, &dropped))
+        r = -ERR_NOMEM;
+    buf_fini(&dropped);
     if (r == 0 && ex->client->id == DIALECT_OPENAI_RESPONSES)
         t->settings.request = ex->codec.request = &t->request;
     if (r == 0)

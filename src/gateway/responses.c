@@ -78,16 +78,41 @@ static struct str owner(const struct exchange *ex)
     return ex->key != NULL ? ex->key->name : STR_EMPTY;
 }
 
-YIELDS int response_expand(struct exchange *ex)
+/* True when the request goes on from an answer before it. */
+static bool has_previous(struct exchange *ex, struct str *id)
 {
     struct json_value previous;
-    struct buf items = BUF_INIT, body = BUF_INIT;
-    struct str id;
     if (!json_find(buf_str(&ex->body), "previous_response_id", &previous) ||
         previous.kind != JSON_STRING)
+        return false;
+    if (json_unescape(ex->arena, json_string_raw(previous), id) < 0)
+        *id = STR_EMPTY;
+    return true;
+}
+
+int response_expanded(struct exchange *ex, struct str *body)
+{
+    struct buf items = BUF_INIT, expanded = BUF_INIT;
+    struct str id;
+    *body = buf_str(&ex->body);
+    if (!has_previous(ex, &id))
         return 0;
-    if (json_unescape(ex->arena, json_string_raw(previous), &id) < 0)
-        id = STR_EMPTY;
+    if (!response_store_is_on() || !response_store_get(id, owner(ex), NULL, &items))
+        return err_set(ERR_INVALID, FAULT_CLIENT, "only the provider knows what came before");
+    int r = openai_responses_expand(buf_str(&items), *body, ex->arena, &expanded);
+    *body = arena_dup(ex->arena, buf_str(&expanded));
+    bool is_ok = buf_ok(&expanded) && body->ptr != NULL;
+    buf_fini(&items);
+    buf_fini(&expanded);
+    return r < 0 || is_ok ? r : err_set(ERR_NOMEM, FAULT_GATEWAY, "no memory");
+}
+
+YIELDS int response_expand(struct exchange *ex)
+{
+    struct buf items = BUF_INIT, body = BUF_INIT;
+    struct str id;
+    if (!has_previous(ex, &id))
+        return 0;
     int r = -ERR_INVALID;
     if (!response_store_is_on())
         refuse(

@@ -408,6 +408,37 @@ def test_where_nobody_goes_on_the_error_follows_what_was_sent(
     assert b.calls > 0
 
 
+def test_nobody_goes_on_who_lacks_what_came_before(make_weir, make_upstream):
+    """The first turns are kept by the provider that broke off: without them it is another question."""
+    kind = model.OpenAIResponses
+    a, b = Ending(kind, WAYS["cut"], half(12)), Failing(model.Anthropic)
+    rows = {"a": row(make_upstream(a), kind), "b": row(make_upstream(b), model.Anthropic)}
+    routes = {"r": {"targets": ["a/m", "b/m"]}}
+    weir = make_weir(config(rows, keys=keys(), routes=routes, routing=QUICK))
+    path, body = request_of(kind, "r", False)
+    got = ask(weir.port, "POST", path, body | {"previous_response_id": "resp_before"}, KEY_HEADER)
+    check_bad_end(kind, got.body)
+    assert (a.calls, b.calls) == (1, 0)
+    (line,) = weir.log_entries(1, operation="chat")
+    assert line["outcome"] == "stream_broken"
+
+
+def test_a_claude_that_goes_on_is_asked_for_the_same_features(make_weir, make_upstream):
+    class GoingOn(model.Anthropic):
+        def decide(self, asked, body):
+            return Reply(text=TEXT[max(len(delivered(body)) - 120, 0) :])
+
+    kind, behind = model.OpenAIChat, Failing(GoingOn)
+    upstream = make_upstream(behind)
+    rows = {"a": row(make_upstream(Ending(kind, WAYS["cut"], half(12))), kind),
+            "b": row(upstream, GoingOn)}  # fmt: skip
+    routes = {"r": {"targets": ["a/m", "b/m"]}}
+    weir = make_weir(config(rows, keys=keys(), routes=routes, routing=QUICK))
+    beta = "context-1m-2025-08-07"
+    assert sse.text_of(stream(weir, kind, "r", **{"anthropic-beta": beta})) == TEXT
+    assert beta in upstream.requests[-1].headers.get("anthropic-beta", "")
+
+
 def test_who_does_not_offer_it_is_not_asked_to_go_on(make_weir, make_upstream):
     class GoingOn(model.Anthropic):
         def decide(self, asked, body):
