@@ -5,6 +5,7 @@
 #include "gateway/query.h"
 #include "gateway/realtime.h"
 #include "http/sigv4.h"
+#include "rt/addr.h"
 
 /*
  * Who asks: the credential in any carrier that the SDKs of the client's dialect use. A credential
@@ -119,13 +120,51 @@ YIELDS static int check_signature(struct exchange *ex)
     return judge(ex, virtual_key_verdict(key, ex->record.start_wall_ns));
 }
 
+/* --- WebSockets of pages --- */
+
+static bool is_of_this_machine(struct str authority)
+{
+    struct net_addr addr;
+    ptrdiff_t colon = str_rindex(authority, ':');
+    bool has_port = colon >= 0 && str_rindex(authority, ']') < colon;
+    struct str host = has_port ? str_head(authority, (size_t)colon) : authority;
+    return str_ieq(host, STR("localhost")) ||
+           (net_addr_parse(host, 0, &addr) && net_addr_kind(&addr) == NET_LOOPBACK);
+}
+
+/*
+ * A page of any site may open a WebSocket to any address and read what comes: unlike other requests
+ * it is the server's to look whose page it is (RFC 6455 section 10.2). Where no key is asked for,
+ * pages of this host and of this machine are served.
+ */
+static bool is_of_foreign_page(const struct http_request *http)
+{
+    struct str origin = http_headers_get(&http->headers, STR("origin"));
+    if (http->upgrade.len == 0 || origin.ptr == NULL)
+        return false;
+    ptrdiff_t at = str_find(origin, STR("://"));
+    struct str authority = at >= 0 ? str_skip(origin, (size_t)at + 3) : STR_EMPTY;
+    return !str_ieq(authority, http->authority) && !is_of_this_machine(authority);
+}
+
+YIELDS static int serve_all(struct exchange *ex)
+{
+    if (!is_of_foreign_page(ex->http))
+        return 0;
+    refuse(ex, REFUSE_ORIGIN, STR("Origin"),
+           "A page of %.*s may not open a WebSocket here, where no keys are asked for. Configure "
+           "'keys', and let the page send one.",
+           STR_ARG(str_head(http_headers_get(&ex->http->headers, STR("origin")), 100)));
+    return -ERR_INVALID;
+}
+
 YIELDS int exchange_authenticate(struct exchange *ex)
 {
     const struct snapshot *shared = ex->ts->shared;
     bool is_metrics = str_eq(ex->record.operation, STR("metrics"));
     bool needs_key = ex->operation->needs_key || (is_metrics && ex->settings->metrics_need_key);
     if (!needs_key || shared->is_open)
-        return 0;
+        return serve_all(ex);
     if (ex->error_dialect == DIALECT_BEDROCK && is_signed(ex->http))
         return check_signature(ex);
     const struct virtual_key *key = NULL;

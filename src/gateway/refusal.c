@@ -16,6 +16,7 @@ static const struct refusal_row rows[REFUSAL_COUNT] = {
     [REFUSE_KEY_DISABLED] = {401, "invalid_request_error", "disabled_api_key", "client_error"},
     [REFUSE_SIGNATURE] = {403, "invalid_request_error", "invalid_signature", "client_error"},
     [REFUSE_NOT_ADMIN] = {403, "invalid_request_error", "admin_only", "client_error"},
+    [REFUSE_ORIGIN] = {403, "invalid_request_error", "foreign_origin", "client_error"},
     [REFUSE_MODEL_FORBIDDEN] = {403, "invalid_request_error", "model_not_allowed", "client_error"},
     [REFUSE_MODEL_UNKNOWN] = {404, "invalid_request_error", "model_not_found", "client_error"},
     [REFUSE_MODEL_AMBIGUOUS] = {400, "invalid_request_error", "model_ambiguous", "client_error"},

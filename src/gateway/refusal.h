@@ -25,6 +25,7 @@ enum refusal {
     REFUSE_KEY_DISABLED,
     REFUSE_SIGNATURE,       /* AWS Signature Version 4 that does not hold */
     REFUSE_NOT_ADMIN,       /* an endpoint for operators */
+    REFUSE_ORIGIN,          /* a page of another site */
     REFUSE_MODEL_FORBIDDEN, /* the key may not use it */
     REFUSE_MODEL_UNKNOWN,
     REFUSE_MODEL_AMBIGUOUS,

@@ -231,6 +231,35 @@ def test_an_ordinary_request_is_told_what_this_is(realtime):
     assert got.headers.get("sec-websocket-version") == "13"
 
 
+@pytest.mark.parametrize(
+    ("origin", "status"),
+    [
+        ("https://evil.example", 403),
+        ("null", 403),
+        ("http://localhost.evil.example:8080", 403),
+        ("http://127.0.0.1.evil.example", 403),
+        ("http://localhost:3000", 101),
+        ("http://127.0.0.1:3000", 101),
+        ("http://[::1]:3000", 101),
+    ],
+)
+def test_pages_of_other_sites_need_a_key(realtime, origin, status):
+    """Browsers let any page open a socket to this machine: without keys nobody else would ask."""
+    weir, _ = realtime()
+    if status == 101:
+        session(weir, origin=origin).close()
+        return
+    with pytest.raises(InvalidStatus) as caught:
+        session(weir, origin=origin)
+    assert caught.value.response.status_code == status
+    assert json.loads(caught.value.response.body)["error"]["code"] == "foreign_origin"
+
+
+def test_pages_of_other_sites_with_a_key_are_served(realtime):
+    weir, _ = realtime(keys=[virtual_key("me", KEY)])
+    session(weir, key=KEY, origin="https://app.example").close()
+
+
 def test_a_key_has_so_many_sessions_at_once(realtime):
     weir, _ = realtime(
         keys=[virtual_key("me", KEY), virtual_key("you", KEY + "2")],
