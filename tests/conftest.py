@@ -7,6 +7,7 @@ import threading
 
 import pytest
 
+from harness import h2bridge
 from harness import weir as weir_module
 from harness.recordings import folder as wire_folder
 from harness.upstream import Upstream
@@ -25,9 +26,15 @@ def pytest_report_header():
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "sizes: asserts figures that sanitizers change")
+    config.addinivalue_line("markers", "http1(why): says something of HTTP/1.1 alone")
 
 
-def pytest_collection_modifyitems(items):
+def pytest_collection_modifyitems(config, items):
+    if h2bridge.is_asked_for():
+        # Over HTTP/2 as well: what has something to say of requests and answers.
+        alike = [item for item in items if item.get_closest_marker("http1")]
+        config.hook.pytest_deselected(items=alike)
+        items[:] = [item for item in items if item not in alike]
     if any(item.get_closest_marker("sizes") for item in items) and weir_module.is_sanitized():
         skip = pytest.mark.skip(reason="a sanitizer build: its memory and speed say nothing")
         for item in items:

@@ -41,6 +41,7 @@ class Nginx(Contender):
     """nginx that does nothing but proxy: one worker, keep-alive both ways, no buffering."""
 
     name = "nginx"
+    listen = ""
     config = """\
 daemon off;
 {user}worker_processes 1;
@@ -68,7 +69,7 @@ http {{
         keepalive_timeout 3600s;
     }}
     server {{
-        listen 127.0.0.1:{port} backlog=4096;
+        listen 127.0.0.1:{port} {listen}backlog=4096;
         location / {{
             proxy_pass http://mock;
             proxy_http_version 1.1;
@@ -93,15 +94,22 @@ http {{
         path = os.path.join(folder, "nginx.conf")
         with open(path, "w", encoding="utf-8") as config:
             config.write(self.config.format(
-                folder=folder, port=port, upstream=upstream_port, files=files,
+                folder=folder, port=port, upstream=upstream_port, files=files, listen=self.listen,
                 connections=files + files // 8, user="user root;\n" if os.geteuid() == 0 else ""))
         return ["nginx", "-p", folder, "-e", os.path.join(folder, "error.log"), "-c", path]
+
+
+class NginxH2(Nginx):
+    """The same for clients that speak HTTP/2 from the first byte."""
+
+    listen = "http2 "
 
 
 class HAProxy(Contender):
     """HAProxy that does nothing but proxy: one thread, keep-alive both ways."""
 
     name = "haproxy"
+    bind = ""
     config = """\
 global
     nbthread 1
@@ -115,7 +123,7 @@ defaults
     option http-no-delay
     http-reuse always
 frontend clients
-    bind 127.0.0.1:{port} backlog 4096
+    bind 127.0.0.1:{port} backlog 4096{bind}
     default_backend upstream
 backend upstream
     server mock 127.0.0.1:{upstream}
@@ -128,8 +136,15 @@ backend upstream
         path = os.path.join(folder, "haproxy.cfg")
         with open(path, "w", encoding="utf-8") as config:
             config.write(self.config.format(port=port, upstream=upstream_port,
+                                            bind=self.bind,
                                             connections=(machine.open_file_limit() - 200) // 2))
         return ["haproxy", "-db", "-q", "-f", path]
+
+
+class HAProxyH2(HAProxy):
+    """The same for clients that speak HTTP/2 from the first byte."""
+
+    bind = " proto h2"
 
 
 class Weir(Contender):
@@ -257,6 +272,12 @@ class ResumableWeir(RoutedWeir):
 
     name = "weir, resumable"
     resume = "always"
+
+
+def over_h2(contender):
+    """The same program for clients that speak HTTP/2; weir's port hears which version comes."""
+    variants = {Nginx: NginxH2, HAProxy: HAProxyH2}
+    return variants.get(type(contender), lambda: contender)()
 
 
 class Running:

@@ -160,6 +160,10 @@ def run(arguments):
     for row in rows:
         if not any(c.name in row.contenders and c.is_proxy for c in chosen):
             continue
+        why = row.missing and row.missing()
+        if why:
+            print(f"left out: {row.title}: {why}")
+            continue
         print(f"{row.title} ...", file=sys.stderr, flush=True)
         rounds = arguments.rounds or bench.ms(*row.rounds)
         samples = measure_row(bench, row, chosen, rounds)

@@ -3,8 +3,8 @@ import os
 import statistics
 import time
 
-from . import processes
-from .contenders import PlainWeir, RoutedWeir, SocketWeir, StuckLogWeir
+from . import h2load, processes
+from .contenders import PlainWeir, RoutedWeir, SocketWeir, StuckLogWeir, over_h2
 from .mock import Sockets
 from .processes import BenchError
 
@@ -254,3 +254,46 @@ def stuck_log(bench, contender):
     return {"cpu_ratio": stuck["cpu_us"] / plain["cpu_us"],
             "p50_ratio": stuck["p50_us"] / plain["p50_us"],
             "p99_ratio": stuck["p99_us"] / plain["p99_us"]}
+
+
+def _h2_body(contender, prompt_bytes, **more):
+    messages = [{"role": "user", "content": "x" * prompt_bytes}]
+    return {"model": contender.model_prefix + "bench", "messages": messages, **more}
+
+
+def h2_cpu_per_request(connections, streams, prompt_bytes):
+    """CPU time of the proxy per request of clients that speak HTTP/2; upstream it is HTTP/1.1."""
+
+    def measure(bench, contender):
+        with bench.running(over_h2(contender)) as proxy:
+            body = _h2_body(contender, prompt_bytes)
+            settings = {"connections": connections, "streams": streams}
+            h2load.run(bench, proxy, body, requests=500, **settings)
+            before = proxy.cpu_ns()
+            result = h2load.run(bench, proxy, body, requests=bench.ms(15000, 60000), **settings)
+            time.sleep(SETTLE_S)
+            cpu = proxy.cpu_ns() - before
+        if result["succeeded"] < result["total"]:
+            bench.problems.append(f"{contender.name}: of {result['total']} requests over HTTP/2 "
+                                  f"{result['succeeded']} were answered")
+        return {"cpu_us": cpu / 1000 / max(result["succeeded"], 1)}
+
+    return measure
+
+
+def h2_lost(connections, streams):
+    """Streams side by side on few connections: how many did not end well, and bytes that are
+    missing of their bodies, or too many."""
+
+    def measure(bench, contender):
+        with bench.running(over_h2(contender)) as proxy:
+            body = _h2_body(contender, 100, stream=True)
+            body["model"] = contender.model_prefix + "bench-50tok-20ms"
+            one = h2load.run(bench, proxy, body, connections=1, streams=1, requests=1)
+            count = connections * streams
+            all_of_them = h2load.run(bench, proxy, body, connections=connections, streams=streams,
+                                     requests=count)
+        return {"streams": count, "lost": count - all_of_them["succeeded"],
+                "bytes_off": abs(all_of_them["bytes"] - count * one["bytes"])}
+
+    return measure

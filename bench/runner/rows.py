@@ -1,5 +1,5 @@
 """The figures of the bench as a table: what each is called, its goal, how it is measured."""
-from . import measure
+from . import h2load, measure
 from .contenders import ResumableWeir
 
 
@@ -27,7 +27,7 @@ class Row:
     of the sample that the table shows."""
 
     def __init__(self, name, title, measure_one, metrics, *, added=False, rounds=(1, 5),
-                 placement="apart", contenders=("weir", "nginx", "haproxy")):
+                 placement="apart", contenders=("weir", "nginx", "haproxy"), missing=None):
         self.name = name
         self.title = title
         self.measure = measure_one
@@ -36,6 +36,7 @@ class Row:
         self.rounds = rounds  # of a quick run and of a full one
         self.placement = placement  # which core runs what (machine.Cores)
         self.contenders = contenders + ("direct",) if added else contenders
+        self.missing = missing  # says why the row cannot be taken here, or None
 
 
 def cpu(goal):
@@ -79,6 +80,11 @@ ROWS = [
         cpu(1.05)),
     Row("prompt_1m", "CPU a request, 1 MB prompt", measure.cpu_per_request(4, 1_000_000),
         cpu(1.15)),
+    Row("h2_request", "CPU a request over HTTP/2, saturated, 1 KB",
+        measure.h2_cpu_per_request(8, 8, 1024), cpu(1.30), rounds=(2, 5), missing=h2load.missing),
+    Row("h2_streams", "1000 streams on 10 HTTP/2 connections", measure.h2_lost(10, 100),
+        [Metric("lost", "lost", "", at_most=0), Metric("bytes_off", "bytes off", "", at_most=0)],
+        rounds=(1, 2), missing=h2load.missing),
     Row("latency", "added latency, 1 connection", measure.latency(False), added_call(),
         added=True, placement="together"),
     Row("latency_stream", "added latency, 1 connection, stream", measure.latency(True),

@@ -34,8 +34,8 @@ void mem_block_give(void *block, size_t size);
 /* Gives this thread's free blocks back to malloc (thread end, or memory no longer needed). */
 void mem_blocks_trim(void);
 
-/* For a server, before its threads start: blocks of a megabyte are used again instead of being mapped
- * anew for each large body (an idle loop gives them back, see mem_blocks_trim). */
+/* For a server, before its threads start: blocks of a megabyte are used again instead of being
+ * mapped anew for each large body (an idle loop gives them back, see mem_blocks_trim). */
 void mem_reuse_large_blocks(void);
 
 /* From now on the n-th allocation (1 = next) of this thread fails, once; 0 turns it off. */

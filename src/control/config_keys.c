@@ -173,6 +173,20 @@ static const struct config_key provider_tls_keys[] = {
 };
 static const struct config_section provider_tls = SECTION(provider_tls_keys);
 
+static const struct config_key provider_grpc_keys[] = {
+    {"services", CONFIG_STRINGS, ARRAY(struct provider, grpc_services, grpc_service_count),
+     .help = "services that the provider offers, by their full names",
+     .detail = "With `*` for any run of characters. A full name counts more than a pattern, and "
+               "`*` takes what nobody else is named for. Several providers of one name are asked "
+               "in the order of the file.",
+     .example = "[inference.GRPCInferenceService]"},
+    {"authorities", CONFIG_STRINGS, ARRAY(struct provider, grpc_authorities, grpc_authority_count),
+     .fallback_note = "any", .help = "only for calls to one of these authorities",
+     .detail = "As clients write it: `host` or `host:port`. Without `services`, any of theirs.",
+     .example = "[triton.internal.example]"},
+};
+static const struct config_section provider_grpc = SECTION(provider_grpc_keys);
+
 static const struct config_key provider_quirk_keys[] = {
     {"stream_usage", CONFIG_ENUM, FIELD(struct provider, quirks.stream_usage),
      .names = provider_stream_usage_names,
@@ -342,6 +356,9 @@ static const struct config_key provider_keys[] = {
      .detail =
          "`auto`: where the TLS handshake agrees on it; `off`: never; `always`: without TLS as "
          "well, from the first byte."},
+    {"grpc", CONFIG_SECTION, .section = &provider_grpc,
+     .help = "which calls of gRPC are passed on to the provider",
+     .detail = "Without TLS it is then spoken to by HTTP/2 alone."},
     {"tls", CONFIG_SECTION, .section = &provider_tls, .help = "certificates for this provider"},
     {"allow_private", CONFIG_BOOL, FIELD(struct provider, allow_private), .fallback = "false",
      .help = "let its host name lead to private and loopback addresses",

@@ -213,8 +213,10 @@
          .max = 60 * MINUTE_NS,                                                                    \
          OR_("0s"),                                                                                \
          .help = "answer the client's head after so long without an event; `0s` = never",          \
-         .detail = "Normally the head waits for the first event, so that failures until then are " \
-                   "never seen."},                                                                 \
+         .detail = "Normally the head waits for the first event, so that a request which fails "   \
+                   "everywhere has the status of an error; after an early head it ends with an "   \
+                   "error event. Other targets are tried either way. The head says which route, "  \
+                   "not which target."},                                                           \
         {"hedge", CONFIG_SECTION, .offset = offsetof(type, at), .section = &name##_hedge,          \
          .help = "a second attempt beside a slow one; whichever answers first is kept"},           \
         {"mirror",                                                                                 \
@@ -229,9 +231,11 @@
          .names = route_when_limited_names,                                                        \
          OR_("next"),                                                                              \
          .help = "what a request does when every key of its target is at its limit",               \
-         .detail = "`next`: it goes to the next target, and waits where there is none. `wait`: "   \
-                   "it waits, then goes to the next one. `fail`: it goes to the next target, and " \
-                   "is answered with 429 where there is none."},                                   \
+         .detail = "`next`: it goes to the next target, and waits where there is none; the only "  \
+                   "key of the only target is asked all the same, unless its provider wants no "   \
+                   "request for more than a minute. `wait`: it waits, then goes to the next one. " \
+                   "`fail`: it goes to the next target, and is answered with 429 where there is "  \
+                   "none."},                                                                       \
         {"queue", CONFIG_SECTION, .offset = offsetof(type, at), .section = &name##_queue,          \
          .help = "how requests wait for a key"},                                                   \
     {                                                                                              \

@@ -4,6 +4,7 @@
 
 #include "control/load.h"
 #include "dialect/dialect.h"
+#include "gateway/planning.h"
 #include "gateway/request_facts.h"
 #include "gateway/settings.h"
 
@@ -11,6 +12,7 @@
 struct explanation {
     const struct explain_options *options;
     const struct settings *settings;
+    const struct virtual_key *key; /* NULL = nobody's */
     struct arena *arena;
     struct buf body;
     struct http_headers headers;
@@ -76,6 +78,7 @@ static bool find_key(struct explanation *e)
         const struct virtual_key *key = &e->settings->keys[i];
         if (!str_eq(key->name, str_c(name)))
             continue;
+        e->key = key;
         e->facts.key_name = key->name;
         e->facts.key_team = key->team;
         return true;
@@ -145,6 +148,8 @@ static int write_plan(struct explanation *e)
         fputs("weir plan: out of memory\n", stderr);
         return 1;
     }
+    if (e->key != NULL)
+        planning_forbid(&e->plan, &e->world, e->key, e->facts.fallback_count > 0, e->arena);
     struct buf text = BUF_INIT;
     bool is_planned = e->plan.verdict == PLAN_OK;
     if (e->options->is_json) {

@@ -118,6 +118,15 @@ struct dialect {
      */
     int (*encoder_follow)(struct llm_encoder *encoder, struct str type, struct str data);
     bool follows_alone;
+    /*
+     * The same, where nothing but ERROR will be encoded after it: no more is taken over than that
+     * must agree with, so that it may be done with every event of a stream that nobody translates.
+     * NULL = the error event agrees with nothing. -ERR_NOMEM.
+     */
+    int (*encoder_pass)(struct llm_encoder *encoder, struct str type, struct str data);
+    /* What still ends a stream of which the reason to finish was told by another; `usage` as far as
+     * it is known. NULL = nothing comes after that reason. */
+    void (*write_last)(const struct token_usage *usage, struct llm_frames *frames);
     /* A whole answer. Fails only by the buf's own flag. */
     void (*write_answer)(const struct llm_answer *answer, const struct llm_codec_settings *settings,
                          struct buf *out);

@@ -111,7 +111,97 @@ static bool same_text(struct text a, struct text b)
                         : json_string_is_plain(a.s) && text_eq(b, a.s);
 }
 
-struct text llm_request_call_name(const struct llm_request *request, struct text id)
+/* --- the names of calls --- */
+
+struct llm_call_entry {
+    struct llm_call_entry *next; /* of the bucket */
+    struct str id;
+    struct text name;
+};
+
+enum { CALL_NAMES_BITS_MIN = 4 };
+
+static struct str plain_id(struct arena *arena, struct text id)
+{
+    return id.is_escaped ? text_or(arena, id, id.s) : id.s;
+}
+
+static struct llm_call_entry **bucket_of(const struct llm_call_names *names, struct str id)
+{
+    return &names->table[str_hash(id) >> (64 - names->bits)];
+}
+
+static const struct llm_call_entry *find_call(struct llm_call_names *names, struct str id)
+{
+    if (names->table == NULL)
+        return NULL;
+    for (const struct llm_call_entry *e = *bucket_of(names, id); e != NULL; e = e->next) {
+        names->compared++;
+        if (str_eq(e->id, id))
+            return e;
+    }
+    return NULL;
+}
+
+/* As many buckets as there are calls, at least. */
+static bool grow_table(struct llm_call_names *names)
+{
+    struct llm_call_names old = *names;
+    names->bits = old.table == NULL ? CALL_NAMES_BITS_MIN : old.bits + 1;
+    names->table = arena_calloc(names->arena, sizeof(*names->table) << names->bits);
+    if (names->table == NULL)
+        return false;
+    for (size_t i = 0; old.table != NULL && i >> old.bits == 0; i++) {
+        struct llm_call_entry *entry = old.table[i], *next;
+        for (; entry != NULL; entry = next) {
+            struct llm_call_entry **bucket = bucket_of(names, entry->id);
+            next = entry->next;
+            entry->next = *bucket;
+            *bucket = entry;
+        }
+    }
+    return true;
+}
+
+static bool note_call(struct llm_call_names *names, const struct llm_block *block)
+{
+    struct str id = plain_id(names->arena, block->id);
+    if (find_call(names, id) != NULL)
+        return true;
+    if ((names->table == NULL || names->count >> names->bits > 0) && !grow_table(names))
+        return false;
+    struct llm_call_entry *entry = ARENA_NEW(names->arena, struct llm_call_entry);
+    if (entry == NULL)
+        return false;
+    struct llm_call_entry **bucket = bucket_of(names, id);
+    *entry = (struct llm_call_entry){.next = *bucket, .id = id, .name = block->name};
+    *bucket = entry;
+    names->count++;
+    return true;
+}
+
+/* What has come since the last look: lists only grow at their ends. */
+static bool read_on(struct llm_call_names *names, const struct llm_request *request)
+{
+    if (names->message == NULL)
+        names->message = request->messages;
+    while (names->message != NULL) {
+        const struct llm_block *b =
+            names->block != NULL ? names->block->next : names->message->blocks;
+        for (; b != NULL; b = b->next) {
+            if (b->kind == BLOCK_TOOL_CALL && text_is_some(b->id) && !note_call(names, b))
+                return false;
+            names->block = b;
+        }
+        if (names->message->next == NULL)
+            return true;
+        names->message = names->message->next;
+        names->block = NULL;
+    }
+    return true;
+}
+
+static struct text look_through(const struct llm_request *request, struct text id)
 {
     for (const struct llm_message *m = request->messages; m != NULL; m = m->next) {
         for (const struct llm_block *b = m->blocks; b != NULL; b = b->next) {
@@ -120,6 +210,16 @@ struct text llm_request_call_name(const struct llm_request *request, struct text
         }
     }
     return TEXT_NONE;
+}
+
+struct text llm_request_call_name(struct llm_call_names *names, const struct llm_request *request,
+                                  struct text id)
+{
+    names->has_failed = names->has_failed || !read_on(names, request);
+    if (names->has_failed)
+        return look_through(request, id);
+    const struct llm_call_entry *entry = find_call(names, plain_id(names->arena, id));
+    return entry != NULL ? entry->name : TEXT_NONE;
 }
 
 bool llm_request_hoist_system(struct llm_request *request)

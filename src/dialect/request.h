@@ -245,9 +245,25 @@ bool llm_extra_add(struct arena *arena, struct llm_request *request, struct str 
 const struct llm_extra *llm_extra_take(struct llm_request *request, unsigned from,
                                        const char *name);
 
-/* The tool call with this id in any message before `until` (NULL = in all): its name for dialects
+/*
+ * Finds the names of calls by their ids, each look in the time of one. Zeroed with an arena it is
+ * ready; it reads what has been added to the request's messages since the last look.
+ */
+struct llm_call_names {
+    struct arena *arena;
+    struct llm_call_entry **table; /* of 1 << bits buckets */
+    unsigned bits;
+    uint32_t count;
+    uint64_t compared; /* ids with each other, so far */
+    const struct llm_message *message;
+    const struct llm_block *block; /* the last that was read, in `message`; NULL = none of it */
+    bool has_failed;               /* no memory: it looks through the messages every time */
+};
+
+/* The tool call with this id in any message so far, the first of several: its name, for dialects
  * that name the function in the result. TEXT_NONE when there is none. */
-struct text llm_request_call_name(const struct llm_request *request, struct text id);
+struct text llm_request_call_name(struct llm_call_names *names, const struct llm_request *request,
+                                  struct text id);
 
 /*
  * Moves messages of ROLE_SYSTEM and ROLE_DEVELOPER to the end of `system`, for dialects that have

@@ -3,9 +3,12 @@
 #include "base/clock.h"
 #include "gateway/cost.h"
 #include "gateway/detached.h"
+#include "gateway/grpc.h"
 #include "gateway/operation.h"
 #include "observe/access_log.h"
 #include "rt/random.h"
+
+enum { TARGET_SHOWN_BYTES = 4096 };
 
 void exchange_answer_header(struct exchange *ex, struct str name, struct str value)
 {
@@ -28,9 +31,11 @@ void exchange_add_own_headers(struct exchange *ex)
     exchange_answer_header(ex, STR("x-weir-request-id"), rec->request_id);
     if (ex->upstream == NULL)
         return;
+    /* A client may ask for any name; its own stack need not take it back as a header. */
     struct str target[] = {rec->provider, STR("/"), rec->model};
-    exchange_answer_header(ex, STR("x-weir-target"),
-                           arena_concat(ex->head_arena, target, ARRAY_LEN(target)));
+    if (rec->model.len <= TARGET_SHOWN_BYTES)
+        exchange_answer_header(ex, STR("x-weir-target"),
+                               arena_concat(ex->head_arena, target, ARRAY_LEN(target)));
     if (rec->route.len > 0)
         exchange_answer_header(ex, STR("x-weir-route"), rec->route);
     if (rec->attempts > 0)
@@ -71,6 +76,13 @@ YIELDS static void identify(struct exchange *ex)
 {
     struct http_request *http = ex->http;
     struct str allow;
+    if (grpc_is_call(http)) {
+        ex->operation = &grpc_operation;
+        ex->record.operation = str_c(grpc_operation.name);
+        ex->record.dialect = ex->record.operation;
+        ex->record.grpc_method = str_skip(http->path, 1);
+        return;
+    }
     ex->operation = operation_find(http, &ex->path, &allow, &ex->error_dialect, ex->arena);
     if (ex->operation != NULL) {
         ex->record.operation = str_c(ex->operation->name);

@@ -19,6 +19,7 @@
 struct operation;
 struct attempts;
 struct heartbeat;
+struct grpc_call;
 struct realtime;
 
 enum {
@@ -68,6 +69,7 @@ struct exchange {
     struct llm_fit fit;              /* same dialect: what is spliced into the body */
     struct translation *translation; /* other dialect; NULL = the client's bytes */
     bool is_rewritten;               /* the body that is sent is not the client's */
+    struct grpc_call *grpc;          /* a call of gRPC, once it was begun */
     bool is_told_elsewhere;          /* the answer is a producer's, which is counted and logged */
     struct buf rewritten;            /* that body */
 
@@ -123,6 +125,8 @@ YIELDS int exchange_prepare_rest(struct exchange *ex);
 
 /* How the planned target is spoken to. */
 void exchange_set_target(struct exchange *ex);
+/* Whether the target offers what is asked of it; once its dialect was chosen. */
+bool exchange_is_offered(const struct exchange *ex);
 
 /* Phases, in order. */
 YIELDS int exchange_authenticate(struct exchange *ex);

@@ -22,9 +22,10 @@ static bool is_wanted(const struct exchange *ex)
     return ex->is_stream && ex->client != NULL && (beats || is_early);
 }
 
-/* When there is something to do next. */
-static int64_t next_ns(const struct exchange *ex)
+int64_t heartbeat_next_ns(const struct exchange *ex)
 {
+    if (!is_wanted(ex))
+        return CLOCK_NEVER;
     int64_t now_ns = loop_now_ns();
     if (ex->http->status == 0)
         return MAX(clock_add_ns(ex->start_ns, ex->policy->early_head_ns), now_ns);
@@ -70,15 +71,20 @@ YIELDS static int send_beat(struct exchange *ex)
     return r;
 }
 
+YIELDS int heartbeat_now(struct exchange *ex)
+{
+    return ex->http->status == 0 ? send_head(ex) : send_beat(ex);
+}
+
 static void beat(void *arg)
 {
     struct heartbeat *h = arg;
     while (!h->is_stopping && h->code == 0) {
-        int r = task_sleep_until(next_ns(h->ex));
+        int r = task_sleep_until(heartbeat_next_ns(h->ex));
         if (r < 0 || h->is_stopping)
             break;
         h->is_writing = true;
-        h->code = h->ex->http->status == 0 ? send_head(h->ex) : send_beat(h->ex);
+        h->code = heartbeat_now(h->ex);
         h->is_writing = false;
     }
     h->task = NULL;

@@ -4,7 +4,9 @@
 #include "gateway/attempts.h"
 #include "gateway/detached.h"
 #include "gateway/exchange.h"
+#include "gateway/heartbeat.h"
 #include "gateway/planning.h"
+#include "gateway/relay_stream.h"
 #include "rt/random.h"
 
 /*
@@ -139,7 +141,8 @@ static bool plan_first(struct race *race)
         return false;
     memcpy(plan->steps, whole->steps, whole->step_count * sizeof(*whole->steps));
     race->policies[0] = *race->ex->policy;
-    race->policies[0].early_head_ns = 0; /* a head without an answer would win the race */
+    /* A head without an answer would win the race; the client's task sends it. */
+    race->policies[0].early_head_ns = 0;
     return true;
 }
 
@@ -405,11 +408,39 @@ YIELDS static int send_head(struct race *race)
     return http_response_start(ex->http, race->status, &ex->answer, race->content_length);
 }
 
+/* Does the winner's answer go on where an early head has left off: is it a stream like that? */
+static bool is_stream_answer(const struct race *race)
+{
+    struct str type = http_headers_get(&race->ex->answer, STR("content-type"));
+    return race->status == 200 && str_eq(type, stream_framing_type(relay_client_framing(race->ex)));
+}
+
+/* The head left early and no stream follows: the winner's error, as an event. */
+YIELDS static int tell_error(struct race *race, int64_t deadline_ns)
+{
+    struct exchange *ex = race->ex;
+    int r = 0;
+    while (r == 0 && race->status >= 400 && !race->has_last && race->pipe.len < PIPE_BYTES_MAX &&
+           race->winner->detached != NULL)
+        r = task_park(deadline_ns);
+    struct llm_error error =
+        refusal_error(REFUSE_UPSTREAM_BROKEN, STR_EMPTY, STR("An answer came that is no stream."));
+    struct str kind = http_headers_get(&ex->answer, STR("x-amzn-errortype"));
+    if (race->status >= 400)
+        dialect_of(ex->error_dialect)->read_error(race->status, kind, buf_str(&race->pipe), &error);
+    if (r == 0)
+        heartbeat_fail(ex, &error);
+    return r;
+}
+
 /* What the winner writes goes to the client, until the end or `deadline_ns`. */
 YIELDS static int copy_answer(struct race *race, int64_t deadline_ns)
 {
     struct exchange *ex = race->ex;
     bool is_last = false;
+    if (ex->is_head_early && !is_stream_answer(race))
+        return tell_error(race, deadline_ns);
+    ex->is_head_early = false;
     int r = ex->http->status == 0 ? send_head(race) : 0;
     while (r == 0 && !is_last) {
         if (race->pipe.len == 0 && !race->has_last) {
@@ -514,7 +545,9 @@ YIELDS static void run_race(struct race *race, int64_t hedge_ns)
     struct exchange *ex = race->ex;
     http_request_watch_hangup(ex->http, ex->task);
     exchange_wait_begins(ex);
+    heartbeat_begin(ex);
     int r = wait_for_winner(race, hedge_ns);
+    heartbeat_end(ex);
     if (race->winner != NULL)
         buf_fini(&ex->body);
     if (r == 0 && race->winner != NULL)
@@ -528,7 +561,8 @@ YIELDS static void run_race(struct race *race, int64_t hedge_ns)
         http_response_abort(ex->http);
     give_back_budget(race);
     take_record(race);
-    if (ex->http->status == 0 && task_cancel_reason(ex->task) == ERR_NONE)
+    bool owes_answer = ex->http->status == 0 || ex->is_head_early;
+    if (owes_answer && task_cancel_reason(ex->task) == ERR_NONE)
         refuse_no_memory(ex);
     buf_fini(&race->pipe);
 }

@@ -12,8 +12,8 @@
 
 struct exchange;
 
-/* Routes, aliases, then every provider's models as provider/id. With ?provider=NAME: that provider's own
- * list as it came. */
+/* Routes, aliases, then every provider's models as provider/id. With ?provider=NAME: that
+ * provider's own list as it came. */
 YIELDS void models_list(struct exchange *ex);
 /* One model, as its provider describes it. */
 YIELDS void models_get(struct exchange *ex);

@@ -90,7 +90,7 @@ static int set(const struct route_param *param, bool is_default, struct str *bod
                unsigned max_depth, struct arena *arena)
 {
     struct param_path path;
-    struct json_scan scan;
+    struct json_scan scan = {0};
     struct json_edit edit;
     struct iovec parts[3];
     struct str pieces[3];

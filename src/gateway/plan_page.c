@@ -47,11 +47,10 @@ YIELDS static int read_request(struct exchange *ex)
     return -ERR_INVALID;
 }
 
-/* In whose name the request would come: ?key=NAME, else nobody's. */
+/* In whose name the request would come: ?key=NAME, else who asks. */
 YIELDS static int take_key(struct exchange *ex)
 {
     struct str name = query_value(ex->http->query, STR("key"), ex->arena);
-    ex->key = NULL;
     if (name.len == 0)
         return 0;
     for (unsigned i = 0; i < ex->settings->key_count; i++) {
@@ -71,7 +70,7 @@ YIELDS void plan_page_post(struct exchange *ex)
         return;
     struct plan plan = {0};
     struct buf out = BUF_INIT;
-    if (planning_make(ex, &plan) == 0) {
+    if (planning_foresee(ex, &plan) == 0) {
         plan_explain_json(&plan, &ex->ts->shared->world, &out);
         BUF_LIT(&out, "\n");
     }

@@ -69,7 +69,8 @@ static void look(void *ctx, unsigned provider, struct str model, struct plan_hea
 
 /* --- the facts --- */
 
-int planning_make(struct exchange *ex, struct plan *plan)
+static int make_plan(struct exchange *ex, uint64_t (*turn)(struct health_route *),
+                     struct plan *plan)
 {
     struct route_facts facts = {
         .model = ex->asked,
@@ -90,13 +91,60 @@ int planning_make(struct exchange *ex, struct plan *plan)
     const struct route *route = plan_route(world, ex->asked, NULL);
     if (route != NULL) {
         /* What only routes ask for: a look into the body that names of models need not have. */
-        facts.turn = health_turn(health_route(route->name));
+        facts.turn = turn(health_route(route->name));
         request_facts_read(buf_str(&ex->body), &ex->http->headers, ex->arena, &facts);
         /* Finding a price takes longer than the rest of a plan; a target may be a route by cost. */
         viewer.wants_prices = true;
     }
     struct plan_view view = {.look = look, .ctx = &viewer};
     return plan_make(world, &facts, &view, clock_mono_ns(), random_u64(), ex->arena, plan);
+}
+
+/* --- what a key may not use --- */
+
+/* Who may ask for a route may have all that is behind it; a list of the request's own gives nobody
+ * more than they have. */
+static bool may_use(const struct plan *plan, const struct plan_step *step,
+                    const struct plan_world *world, const struct virtual_key *key, bool has_own,
+                    struct arena *arena)
+{
+    struct str parts[] = {world->providers[step->provider].name, STR("/"), step->model};
+    struct str resolved = arena_concat(arena, parts, ARRAY_LEN(parts));
+    bool is_own_list = step->part == PLAN_FALLBACK_GENERAL && has_own;
+    return virtual_key_allows(key, is_own_list ? step->name : plan->asked, resolved) ||
+           (!is_own_list && plan->route != NULL &&
+            virtual_key_allows(key, plan->route->name, resolved));
+}
+
+void planning_forbid(struct plan *plan, const struct plan_world *world,
+                     const struct virtual_key *key, bool has_own, struct arena *arena)
+{
+    bool has_any = false;
+    for (unsigned i = 0; i < plan->step_count; i++) {
+        struct plan_step *step = &plan->steps[i];
+        if (!may_use(plan, step, world, key, has_own, arena)) {
+            plan->in_count -= !step->is_out && step->part <= PLAN_FALLBACK_GENERAL;
+            step->is_forbidden = step->is_out = true;
+        }
+        has_any = has_any || (step->part == PLAN_PRIMARY && !step->is_forbidden);
+    }
+    if (plan->verdict == PLAN_OK && !has_any)
+        plan->verdict = PLAN_FORBIDDEN;
+}
+
+static void forbid(const struct exchange *ex, struct plan *plan)
+{
+    /* Where copies go is the operator's word, not the key's. */
+    if (ex->key != NULL && !ex->record.is_mirror)
+        planning_forbid(plan, &ex->ts->shared->world, ex->key, ex->fallbacks.count > 0, ex->arena);
+}
+
+int planning_foresee(struct exchange *ex, struct plan *plan)
+{
+    int r = make_plan(ex, health_next_turn, plan);
+    if (r == 0)
+        forbid(ex, plan);
+    return r;
 }
 
 /* --- the phase --- */
@@ -127,6 +175,11 @@ YIELDS static int refuse_plan(struct exchange *ex, const struct plan *plan)
                "No target of the route `%.*s` is for a request like this one (its conditions).",
                STR_ARG(ex->asked));
         break;
+    case PLAN_FORBIDDEN:
+        refuse(ex, REFUSE_MODEL_FORBIDDEN, STR("model"),
+               "The API key '%.*s' may not use the model `%.*s`.", STR_ARG(ex->key->name),
+               STR_ARG(ex->asked));
+        break;
     default:
         refuse(ex, REFUSE_MODEL_UNKNOWN, STR("model"),
                "The model `%.*s` does not exist here. Ask for provider/model with a configured "
@@ -135,38 +188,6 @@ YIELDS static int refuse_plan(struct exchange *ex, const struct plan *plan)
                STR_ARG(ex->asked));
     }
     return -ERR_INVALID;
-}
-
-/* Who may ask for a route may have all that is behind it; a list of the request's own gives nobody
- * more than they have. */
-static bool may_use(struct exchange *ex, const struct plan *plan, const struct plan_step *step)
-{
-    struct str parts[] = {ex->ts->upstreams[step->provider].provider->name, STR("/"), step->model};
-    struct str resolved = arena_concat(ex->arena, parts, ARRAY_LEN(parts));
-    bool is_own_list = step->part == PLAN_FALLBACK_GENERAL && ex->fallbacks.count > 0;
-    struct str asked = is_own_list ? step->name : ex->asked;
-    (void)plan;
-    return virtual_key_allows(ex->key, asked, resolved) ||
-           (!is_own_list && plan->route != NULL &&
-            virtual_key_allows(ex->key, plan->route->name, resolved));
-}
-
-YIELDS static int check_may_use(struct exchange *ex, struct plan *plan)
-{
-    bool has_any = false;
-    for (unsigned i = 0; i < plan->step_count; i++) {
-        struct plan_step *step = &plan->steps[i];
-        /* Where copies go is the operator's word, not the key's. */
-        if (ex->key != NULL && !ex->record.is_mirror && !may_use(ex, plan, step))
-            step->is_forbidden = step->is_out = true;
-        has_any = has_any || (step->part == PLAN_PRIMARY && !step->is_forbidden);
-    }
-    if (has_any)
-        return 0;
-    refuse(ex, REFUSE_MODEL_FORBIDDEN, STR("model"),
-           "The API key '%.*s' may not use the model `%.*s`.", STR_ARG(ex->key->name),
-           STR_ARG(ex->asked));
-    return -ERR_FORBIDDEN;
 }
 
 /* The first step that is in; where none is, the first that may be told of. */
@@ -196,7 +217,7 @@ void planning_take_step(struct exchange *ex, const struct plan_step *step)
 YIELDS int exchange_plan(struct exchange *ex)
 {
     struct plan *plan = ARENA_NEW(ex->arena, struct plan);
-    if (plan == NULL || planning_make(ex, plan) < 0)
+    if (plan == NULL || make_plan(ex, health_turn, plan) < 0)
         return refuse_no_memory(ex);
     if (plan->verdict != PLAN_OK)
         return refuse_plan(ex, plan);
@@ -207,9 +228,9 @@ YIELDS int exchange_plan(struct exchange *ex)
                STR_ARG(plan->bad_fallback));
         return -ERR_INVALID;
     }
-    int r = check_may_use(ex, plan);
-    if (r < 0)
-        return r;
+    forbid(ex, plan);
+    if (plan->verdict != PLAN_OK)
+        return refuse_plan(ex, plan);
     ex->plan = plan;
     ex->plan_first = first_step(plan);
     ex->policy = plan->policy;

@@ -41,13 +41,18 @@ static void choose_dialect(struct exchange *ex)
     ex->upstream_operation = operation;
 }
 
+bool exchange_is_offered(const struct exchange *ex)
+{
+    return offers(ex->upstream->provider, ex->upstream_operation);
+}
+
 /* Legacy completions have no neutral form: they are not what chat is. */
 YIELDS static int check_target(struct exchange *ex)
 {
     const struct provider *p = ex->upstream->provider;
     bool is_foreign =
         ex->operation->upstream == OPERATION_COMPLETIONS && p->dialect != DIALECT_OPENAI_CHAT;
-    if ((is_foreign || !offers(p, ex->upstream_operation)) && attempts_unfit(ex))
+    if ((is_foreign || !exchange_is_offered(ex)) && attempts_unfit(ex))
         return -ERR_INVALID;
     if (is_foreign) {
         refuse(ex, REFUSE_DIALECT, STR("model"),
@@ -56,7 +61,7 @@ YIELDS static int check_target(struct exchange *ex)
                STR_ARG(p->name), dialect_names[p->dialect]);
         return -ERR_INVALID;
     }
-    if (!offers(p, ex->upstream_operation)) {
+    if (!exchange_is_offered(ex)) {
         refuse(ex, REFUSE_OPERATION, STR("model"),
                "The provider '%.*s' does not offer '%s'. Ask for another model, or set "
                "providers.%.*s.paths.%s.",

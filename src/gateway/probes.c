@@ -1,6 +1,7 @@
 #include "gateway/probes.h"
 
 #include "gateway/exchange.h"
+#include "gateway/resume_producer.h"
 #include "rt/helper.h"
 
 YIELDS static void answer(struct exchange *ex, unsigned status, struct str type, struct str body)
@@ -28,7 +29,9 @@ YIELDS void probe_ready(struct exchange *ex)
 
 static void write_page(void *page)
 {
-    metrics_write(page);
+    struct metrics_journal journal;
+    producer_figures(&journal);
+    metrics_write(&journal, page);
 }
 
 YIELDS void probe_metrics(struct exchange *ex)

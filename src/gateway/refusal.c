@@ -4,6 +4,7 @@
 #include "dialect/dialect.h"
 #include "dialect/openai_chat/error.h"
 #include "gateway/exchange.h"
+#include "gateway/grpc.h"
 #include "gateway/heartbeat.h"
 
 static const struct refusal_row rows[REFUSAL_COUNT] = {
@@ -135,6 +136,10 @@ YIELDS void refuse(struct exchange *ex, enum refusal refusal, struct str param, 
     struct str message = arena_vprintf(ex->arena, format, args);
     va_end(args);
     refusal_note(ex, refusal, message);
+    if (ex->operation == &grpc_operation) {
+        grpc_refuse(ex, row->status, message);
+        return;
+    }
     if (ex->http->status != 0 && !ex->is_head_early)
         return;
     struct llm_error error = refusal_error(refusal, param, message);

@@ -2,6 +2,7 @@
 #include "gateway/attempts.h"
 #include "gateway/exchange.h"
 #include "gateway/headers.h"
+#include "gateway/heartbeat.h"
 #include "gateway/realtime.h"
 #include "gateway/relay_stream.h"
 #include "gateway/responses.h"
@@ -282,7 +283,14 @@ YIELDS static void relay_whole(struct exchange *ex)
     struct buf kept = BUF_INIT;
     struct str body = STR_EMPTY;
     exchange_wait_begins(ex);
+    heartbeat_begin(ex);
     int r = relay_read_whole(ex, &kept, &body);
+    if (r == 0 && ex->heartbeat != NULL && kept.len == 0) {
+        buf_add_str(&kept, body); /* what lies in the read buffer does not last until the end */
+        body = buf_str(&kept);
+        r = buf_ok(&kept) ? 0 : err_set(ERR_NOMEM, FAULT_GATEWAY, "no memory for the answer");
+    }
+    heartbeat_end(ex);
     exchange_wait_ended(ex);
     unsigned status = ex->call.head.status;
     if (r < 0)

@@ -22,7 +22,10 @@ bool relay_may_continue(const struct exchange *ex)
 /* Everything that is queued is whole events: the client gets them, and the journal has them. */
 YIELDS static int flush(struct relay *relay)
 {
-    return relay->copied.len > 0 || relay->run.len > 0 ? relay_send_now(relay, false) : 0;
+    relay->is_breaking = true;
+    int r = relay->copied.len > 0 || relay->run.len > 0 ? relay_send_now(relay, false) : 0;
+    relay->is_breaking = false;
+    return r;
 }
 
 /* For people who read the stream; SDKs skip comments. */
@@ -44,6 +47,8 @@ YIELDS static int prepare(struct relay *relay, struct continuation *c)
     if (t == NULL)
         return -ERR_NOMEM;
     exchange_set_target(ex);
+    if (!exchange_is_offered(ex))
+        return err_set(ERR_INVALID, FAULT_CLIENT, "the target does not offer it");
     ex->translation = t;
     ex->is_rewritten = true;
     int r = translation_init(t, ex->arena, ex->client, ex->provider, &ex->codec, buf_str(&ex->body),
@@ -145,30 +150,10 @@ YIELDS static int go_on(struct relay *relay, struct continuation *c, int code)
     return code;
 }
 
-/* A client that asked for it is told to forget what it has, and gets another answer from its first
- * token. */
-YIELDS static int restart(struct relay *relay, int code)
-{
-    leave_old(relay);
-    relay_continue_fini(relay);
-    buf_fini(&relay->journal);
-    int r = go_on(relay, NULL, code);
-    if (r == 0)
-        frame_write(&relay->writer, STR("weir.reset"), STR("{\"type\":\"weir.reset\"}"));
-    relay->keeps_journal = r == 0 && relay_may_continue(relay->ex);
-    return r;
-}
-
-YIELDS int relay_continue(struct relay *relay, int code)
+/* Reads what the client has. */
+static int read_delivered(struct relay *relay, struct continuation **out)
 {
     struct exchange *ex = relay->ex;
-    struct err why = *err_slot();
-    attempts_failure(ex, code);
-    int r = flush(relay);
-    if (r < 0)
-        return r;
-    if (resume_wants_restart(ex) && relay->writer.framing == FRAMING_SSE)
-        return restart(relay, code);
     struct continuation *c = ARENA_NEW(ex->arena, struct continuation);
     /* What its encoder holds on to lives as long as it does. */
     struct llm_codec_settings *codec = ARENA_NEW(ex->arena, struct llm_codec_settings);
@@ -185,23 +170,60 @@ YIELDS int relay_continue(struct relay *relay, int code)
         .codec = codec,
         .spent = relay->way == RELAY_TRANSLATED ? spent : NULL,
     };
-    r = continuation_read(c, &settings, buf_str(&relay->journal));
+    int r = continuation_read(c, &settings, buf_str(&relay->journal));
     if (r < 0) {
         continuation_fini(c);
         return r;
     }
+    *out = c;
+    return 0;
+}
+
+/* A client that asked for it is told to forget what it has, and gets another answer from its first
+ * token. That word is no part of the answer: the journal begins after it. */
+YIELDS static int restart(struct relay *relay, int code)
+{
+    buf_fini(&relay->journal);
+    int r = go_on(relay, NULL, code);
+    if (r < 0)
+        return r;
+    frame_write(&relay->writer, STR("weir.reset"), STR("{\"type\":\"weir.reset\"}"));
+    relay->keeps_journal = false;
+    return flush(relay);
+}
+
+YIELDS int relay_continue(struct relay *relay, int code)
+{
+    struct exchange *ex = relay->ex;
+    struct err why = *err_slot();
+    bool restarts = resume_wants_restart(ex) && relay->writer.framing == FRAMING_SSE;
+    struct continuation *c = NULL;
+    attempts_failure(ex, code);
+    int r = flush(relay);
+    if (r == 0 && !relay->keeps_journal)
+        r = -ERR_NOMEM;
+    if (r == 0)
+        r = read_delivered(relay, &c);
+    if (r < 0)
+        return r;
     leave_old(relay);
     if (c->verdict == CONTINUATION_COMPLETE) {
         r = finish_whole(relay, c);
         r = r < 0 ? r : 1;
-    } else if (c->verdict == CONTINUATION_OVER || c->verdict == CONTINUATION_CANNOT) {
+    } else if (c->verdict == CONTINUATION_OVER ||
+               (c->verdict == CONTINUATION_CANNOT && !restarts)) {
         *err_slot() = why;
         r = code;
     } else {
-        r = go_on(relay, c, code);
+        r = restarts ? restart(relay, code) : go_on(relay, c, code);
     }
     relay_continue_fini(relay);
-    relay->continuation = c;
+    /* Of an answer that began anew nothing was there before; where nobody gives one, it is `c` that
+     * knows where the client's stream stands. */
+    if (r == 0 && restarts)
+        continuation_fini(c);
+    else
+        relay->continuation = c;
     relay->keeps_journal = r == 0 && relay_may_continue(ex);
     return r;
 }

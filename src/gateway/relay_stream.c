@@ -4,6 +4,7 @@
 #include "gateway/attempts.h"
 #include "gateway/exchange.h"
 #include "gateway/headers.h"
+#include "gateway/heartbeat.h"
 #include "gateway/operation.h"
 #include "gateway/relay_stream_private.h"
 #include "gateway/response_store.h"
@@ -17,7 +18,7 @@
  *
  * The head waits for the first event that is more than an opening (role, created, ping): a provider
  * that fails right after these fails before anything was sent. It does not wait for longer than a
- * heartbeat.
+ * heartbeat, or where the route wants it early leaves without them and says of no provider.
  */
 
 /* After the last finish reason: how long [DONE] may take before we say it ourselves. */
@@ -56,6 +57,10 @@ YIELDS static int start_answer(struct relay *relay)
 {
     struct exchange *ex = relay->ex;
     relay->has_begun = true;
+    if (ex->is_head_early) {
+        ex->is_head_early = false;
+        return 0;
+    }
     struct headers_way way = exchange_way(ex);
     if (!headers_for_client(&ex->answer, ex->head_arena, &ex->call.head.headers, &way)) {
         relay->is_over = true;
@@ -91,7 +96,8 @@ static void keep_journal(struct relay *relay, const struct iovec *iov, int count
     uint64_t limit = relay->ex->settings->journal.stream_bytes;
     for (int i = 0; relay->keeps_journal && i < count; i++) {
         buf_add(&relay->journal, iov[i].iov_base, iov[i].iov_len);
-        relay->keeps_journal = relay->journal.len <= limit && buf_ok(&relay->journal);
+        relay->keeps_journal =
+            (relay->journal.len <= limit || relay->is_breaking) && buf_ok(&relay->journal);
     }
     if (relay->keeps_journal || relay->journal.cap == 0)
         return;
@@ -145,7 +151,7 @@ YIELDS static int refuse_first_event(struct relay *relay, const struct stream_ev
         return -ERR_PROTOCOL;
     /* OpenAI's and Anthropic's error events are what their error bodies are. */
     bool is_body =
-        relay->way == RELAY_AS_IS && ex->error_dialect == ex->provider->id &&
+        !ex->is_head_early && relay->way == RELAY_AS_IS && ex->error_dialect == ex->provider->id &&
         (ex->provider->id == DIALECT_OPENAI_CHAT || ex->provider->id == DIALECT_ANTHROPIC);
     if (is_body)
         refuse_with_status(ex, status, REFUSE_UPSTREAM_ERROR,
@@ -156,8 +162,15 @@ YIELDS static int refuse_first_event(struct relay *relay, const struct stream_ev
     return -ERR_PROTOCOL;
 }
 
+/* What is to be written follows what is to be copied. */
+static void gather(struct relay *relay)
+{
+    buf_add_str(&relay->copied, relay->run);
+    relay->run = STR_EMPTY;
+}
+
 /* Hands the event on; a translation has written it already. */
-static void forward(struct relay *relay, const struct stream_event *event, struct str source)
+static int forward(struct relay *relay, const struct stream_event *event, struct str source)
 {
     const struct frame *frame = &event->frame;
     if (relay->way == RELAY_AS_IS) {
@@ -166,6 +179,8 @@ static void forward(struct relay *relay, const struct stream_event *event, struc
     } else if (relay->way == RELAY_REFRAMED && frame->has_data) {
         frame_write(&relay->writer, frame->type, frame->data);
     }
+    bool is_noted = relay->way != RELAY_TRANSLATED && frame->has_data;
+    return is_noted ? stream_ending_pass(&relay->ending, event) : 0;
 }
 
 /* True when the head is to leave now. */
@@ -190,14 +205,18 @@ YIELDS static int take_event(struct relay *relay, const struct stream_event *eve
         if (relay->keeps_journal)
             return err_set(ERR_RESET, FAULT_UPSTREAM, "the provider sent an error");
     }
-    if (event->is_garbled && relay->keeps_journal)
+    /* Before the beginning another may do better. Later its own client gets it as it came, unless
+     * somebody has to read it again; what was to be made of it for another is missing. */
+    bool has_other = !relay->has_begun && ex->attempts != NULL && attempts_has_more(ex);
+    bool is_read = relay->keeps_journal || relay->way != RELAY_AS_IS;
+    if (event->is_garbled && (is_read || has_other))
         return err_set(ERR_PROTOCOL, FAULT_UPSTREAM, "an event of the stream is no JSON");
     if (event->kind == STREAM_CONTENT)
         note_content(relay, now_ns);
     if (event->kind == STREAM_USAGE_ONLY && ex->fit.strips_usage)
         return 0;
-    forward(relay, event, source);
-    return is_time_to_begin(relay, event) ? start_answer(relay) : 0;
+    int r = forward(relay, event, source);
+    return r == 0 && is_time_to_begin(relay, event) ? start_answer(relay) : r;
 }
 
 YIELDS static int take_bytes(struct relay *relay, struct str bytes, int64_t now_ns)
@@ -220,8 +239,7 @@ YIELDS static int take_bytes(struct relay *relay, struct str bytes, int64_t now_
 }
 
 /* The dialect's error event. Where nobody went on, it is said by who read what was delivered: the
- * translation may have said it in words that were held back. Where nothing was translated there is
- * no encoder that knows where the stream stands: a fresh one says the error alone. */
+ * translation may have said it in words that were held back. */
 static void write_error_event(struct relay *relay, const struct llm_error *error)
 {
     struct exchange *ex = relay->ex;
@@ -233,11 +251,7 @@ static void write_error_event(struct relay *relay, const struct llm_error *error
         translation_fail(ex->translation, error, &relay->writer.frames);
         return;
     }
-    struct llm_encoder *encoder = ex->client->encoder_new(ex->arena, &ex->codec);
-    struct llm_event event = llm_event_make(EVENT_ERROR);
-    event.error = *error;
-    if (encoder != NULL)
-        ex->client->encode(encoder, &event, &relay->writer.frames);
+    stream_ending_fail(&relay->ending, error, &relay->writer.frames);
 }
 
 /* The dialect's last words after a failure: an error event instead of a good end. */
@@ -248,8 +262,7 @@ YIELDS static void end_with_error(struct relay *relay, enum refusal refusal, str
     refusal_note(ex, refusal, message);
     ex->record.outcome = STR("stream_broken");
     ex->record.usage.is_partial = true;
-    buf_add_str(&relay->copied, relay->run);
-    relay->run = STR_EMPTY;
+    gather(relay);
     write_error_event(relay, &error);
     frame_write_end(&relay->writer);
     task_shield();
@@ -285,39 +298,68 @@ YIELDS static void end_broken(struct relay *relay, int code)
                                 STR_ARG(ex->record.provider), STR_ARG(why)));
 }
 
-/* The upstream's last byte is here: was the answer whole? */
-YIELDS static int end_in_order(struct relay *relay, int64_t now_ns)
+/* Nothing more comes of the upstream: was the answer whole? Then the client gets its last event. */
+YIELDS static int complete(struct relay *relay)
 {
     struct exchange *ex = relay->ex;
     struct stream_observer *o = &relay->observer;
-    struct stream_event event;
-    /* What was cut in the middle is no event: readers drop it, and so do we. */
-    int r = stream_observer_finish(o, &event);
-    bool is_unterminated = r == 1 && !event.is_garbled;
+    bool has_none =
+        ex->provider->id == DIALECT_OPENAI_CHAT && ex->upstream->provider->quirks.ends_without_done;
+    bool owes_last = relay->way != RELAY_TRANSLATED && !o->is_done && !o->is_broken && !has_none;
+    int r = stream_observer_end(o);
     if (r < 0)
         return r;
-    if (is_unterminated) {
-        r = take_event(relay, &event, STR_EMPTY, now_ns);
-        if (r < 0)
-            return r;
+    if (owes_last) {
+        gather(relay);
+        stream_ending_complete(&relay->ending, &o->summary.usage, &relay->writer.frames);
     }
-    if (!relay->has_begun && relay->openings == 0)
-        return err_set(ERR_PROTOCOL, FAULT_UPSTREAM, "the stream held no event");
-    bool was_done = o->is_done || o->is_broken;
-    r = stream_observer_end(o);
-    bool owes_done = !was_done && relay->way == RELAY_AS_IS &&
-                     ex->provider->id == DIALECT_OPENAI_CHAT &&
-                     !ex->upstream->provider->quirks.ends_without_done;
-    if (is_unterminated && relay->way == RELAY_AS_IS && (r < 0 || owes_done))
-        send_later(relay, STR("\n\n"), false);
-    if (r < 0)
-        return r;
-    if (owes_done)
-        send_later(relay, STR("data: [DONE]\n\n"), false);
     if (!relay->has_begun && (r = start_answer(relay)) < 0)
         return r;
     frame_write_end(&relay->writer);
     return relay_send_now(relay, true);
+}
+
+/*
+ * The upstream failed, but perhaps all was said and only what ends a stream was missing: the client
+ * gets that, as if the upstream had ended in order. 0, or `code` where the answer was cut.
+ */
+YIELDS static int end_failed(struct relay *relay, int code)
+{
+    bool is_gone = code == -ERR_CANCELED && task_cancel_reason(relay->ex->task) != ERR_CANCELED;
+    if (is_gone || code == -ERR_NOMEM || !relay->has_begun || relay->observer.is_broken)
+        return code;
+    struct err why = *err_slot();
+    size_t before = relay->copied.len;
+    task_shield();
+    int r = complete(relay);
+    task_unshield();
+    if (r == 0 || relay->is_over)
+        return r;
+    if (relay->way == RELAY_TRANSLATED && relay->keeps_journal)
+        relay->copied.len = before;
+    *err_slot() = why;
+    return code;
+}
+
+/* The upstream's last byte is here. */
+YIELDS static int end_in_order(struct relay *relay, int64_t now_ns)
+{
+    struct stream_event event;
+    /* What was cut in the middle is no event: readers drop it, and so do we. */
+    int r = stream_observer_finish(&relay->observer, &event);
+    if (r < 0)
+        return r;
+    if (r == 1 && !event.is_garbled) {
+        r = take_event(relay, &event, STR_EMPTY, now_ns);
+        if (r < 0)
+            return r;
+        /* Nothing terminated it: readers would drop it, too. */
+        if (relay->way == RELAY_AS_IS)
+            send_later(relay, STR("\n\n"), false);
+    }
+    if (!relay->has_begun && relay->openings == 0)
+        return err_set(ERR_PROTOCOL, FAULT_UPSTREAM, "the stream held no event");
+    return complete(relay);
 }
 
 static void note_finish(struct relay *relay, int64_t now_ns)
@@ -329,9 +371,12 @@ static void note_finish(struct relay *relay, int64_t now_ns)
 /* The next time at which the relay itself has something to do. */
 static int64_t next_deadline(const struct relay *relay, int64_t now_ns)
 {
-    int64_t heartbeat_ns = relay->ex->settings->timeouts.heartbeat;
-    bool may_beat = relay->has_begun || relay->openings > 0;
+    const struct exchange *ex = relay->ex;
+    int64_t heartbeat_ns = ex->settings->timeouts.heartbeat;
+    bool may_beat = relay->has_begun || (relay->openings > 0 && !ex->is_head_early);
     int64_t deadline = heartbeat_ns > 0 && may_beat ? now_ns + heartbeat_ns : CLOCK_NEVER;
+    if (!relay->has_begun)
+        deadline = MIN(deadline, heartbeat_next_ns(ex));
     if (relay->finished_ns != 0)
         deadline = MIN(deadline, relay->finished_ns + DONE_GRACE_NS);
     return deadline;
@@ -352,6 +397,11 @@ YIELDS static int on_silence(struct relay *relay, int64_t now_ns)
     if (relay->finished_ns != 0 && now_ns >= relay->finished_ns + DONE_GRACE_NS) {
         int r = end_in_order(relay, now_ns);
         return r < 0 ? r : 1;
+    }
+    if (!relay->has_begun && (relay->ex->is_head_early || heartbeat_next_ns(relay->ex) <= now_ns)) {
+        int r = heartbeat_now(relay->ex); /* what is held back stays here */
+        relay->client_failed = r < 0;
+        return r;
     }
     if (!relay->has_begun) {
         int r = start_answer(relay);
@@ -397,8 +447,10 @@ YIELDS static int relay_once(struct relay *relay)
     int64_t now_ns = loop_now_ns();
     if (hit_deadline)
         return on_silence(relay, now_ns);
-    if (r < 0)
-        return r;
+    if (r < 0) {
+        r = end_failed(relay, r);
+        return r < 0 ? r : 1;
+    }
     for (int i = 0; i < pieces.count; i++) {
         r = take_bytes(relay, str_n(pieces.v[i].iov_base, pieces.v[i].iov_len), now_ns);
         if (r < 0)
@@ -416,8 +468,7 @@ YIELDS static int relay_once(struct relay *relay)
     if (relay->has_begun)
         return relay_send_now(relay, false);
     /* Comments before the first event wait for the head; the read buffer does not. */
-    buf_add_str(&relay->copied, relay->run);
-    relay->run = STR_EMPTY;
+    gather(relay);
     return 0;
 }
 
@@ -468,6 +519,7 @@ int relay_set_up(struct relay *relay, enum stream_framing framing)
         relay->way = RELAY_TRANSLATED;
     else
         relay->way = outward != framing ? RELAY_REFRAMED : RELAY_AS_IS;
+    stream_ending_init(&relay->ending, ex->client, &ex->codec, ex->arena);
     /* What ends such a stream holds the whole answer: a next turn may name it. */
     if (ex->codec.request != NULL && response_store_is_on())
         relay->writer.keep_type = STR("response.completed");
@@ -509,8 +561,6 @@ YIELDS void relay_stream(struct exchange *ex, enum stream_framing framing)
     relay->gaps = metrics_gaps(ex->record.operation, ex->record.provider, ex->record.model);
     ex->record.is_stream = true;
     relay->keeps_journal = relay_may_continue(ex);
-    relay->has_begun = ex->http->status != 0;
-    ex->is_head_early = false;
     int r = relay_set_up(relay, framing);
     while (r == 0) {
         r = relay_once(relay);

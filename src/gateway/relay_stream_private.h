@@ -11,6 +11,7 @@
 #include "gateway/exchange.h"
 #include "gateway/relay_stream.h"
 #include "stream/continuation.h"
+#include "stream/ending.h"
 #include "stream/observer.h"
 
 enum relay_way {
@@ -23,8 +24,9 @@ struct relay {
     struct exchange *ex;
     struct stream_observer observer;
     enum relay_way way;
-    struct frame_writer writer; /* into `copied` */
-    unsigned openings;          /* held back */
+    struct frame_writer writer;  /* into `copied` */
+    struct stream_ending ending; /* where nothing is translated */
+    unsigned openings;           /* held back */
     struct metrics_gaps *gaps;
     bool has_begun;      /* the head and a first event were sent, or are about to be */
     bool is_over;        /* nothing more will be sent */
@@ -38,6 +40,7 @@ struct relay {
     struct str run;
     /* All that the client was sent, so long as the stream can be gone on with; else empty. */
     bool keeps_journal;
+    bool is_breaking; /* the journal is about to be read and given back, however long it is */
     struct buf journal;
     struct continuation *continuation; /* of the stream as it runs now; NULL = it never broke */
 };

@@ -49,6 +49,23 @@ struct journal_store *producer_store(void)
     return store;
 }
 
+void producer_figures(struct metrics_journal *out)
+{
+    struct journal_memory_stats stats = {0};
+    if (producer_store() != NULL)
+        journal_memory_stats(store, &stats);
+    *out = (struct metrics_journal){
+        .running = stats.running,
+        .ended = stats.ended,
+        .bytes = stats.bytes,
+        .bytes_max = stats.bytes_max,
+        .expired = stats.gone[JOURNAL_GONE_TTL],
+        .made_room = stats.gone[JOURNAL_GONE_ROOM],
+        .unread = stats.gone[JOURNAL_GONE_UNREAD],
+        .waits = stats.waits,
+    };
+}
+
 static void on_sweep(struct timer *timer)
 {
     loop_timer_arm(timer, journal_sweep(store, clock_mono_ns()));

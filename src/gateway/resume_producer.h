@@ -24,5 +24,8 @@ struct producer_settings {
 int producer_start(struct exchange *ex, const struct producer_settings *settings);
 /* The store that all threads share; NULL = no memory. */
 struct journal_store *producer_store(void);
+/* What is in it, for the metrics. Any thread. */
+struct metrics_journal;
+void producer_figures(struct metrics_journal *out);
 
 #endif

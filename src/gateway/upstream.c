@@ -92,7 +92,10 @@ int upstream_init(struct upstream *upstream, struct arena *arena, const struct p
     origin->target.policy =
         (struct dial_policy){.allow_loopback = is_allowed, .allow_private = is_allowed};
     origin->host_header = host_header(provider, arena);
-    origin->speaks_h2 = provider->http2 == PROVIDER_HTTP2_ALWAYS;
+    /* gRPC is spoken over HTTP/2 alone. */
+    bool is_grpc = provider->grpc_service_count + provider->grpc_authority_count > 0;
+    origin->speaks_h2 = provider->http2 == PROVIDER_HTTP2_ALWAYS ||
+                        (is_grpc && provider->http2 == PROVIDER_HTTP2_AUTO);
     if (provider->is_simulated)
         origin->in_process = sim_serve;
     int r = proxy_find(&origin->target.proxy, arena, provider);

@@ -243,6 +243,9 @@ YIELDS static int take_or_connect(struct http_call *call)
 
 YIELDS static int send_on_conn(struct http_call *call)
 {
+    const struct http_call_request *request = call->request;
+    if (call->conn->h2 == NULL && (request->is_open || request->wants_trailers))
+        return err_set(ERR_PROTOCOL, FAULT_UPSTREAM, "the upstream does not speak HTTP/2");
     return call->conn->h2 != NULL ? h2_call_start(call) : send_request(call);
 }
 
@@ -313,7 +316,7 @@ YIELDS static int start_over(struct http_call *call)
 
 static bool may_start_over(const struct http_call *call, int code)
 {
-    if (code != -ERR_RESET || call->has_heard)
+    if (code != -ERR_RESET || call->has_heard || call->request->is_open)
         return false;
     if (h2_call_was_refused(call))
         return call->refusals < REFUSALS_MAX;
@@ -430,6 +433,12 @@ static int take_unread(struct http_call *call, struct http_pieces *pieces)
     if (pieces->is_last)
         call->may_reuse = call->may_reuse && call->unread_at == call->unread.len;
     return 0;
+}
+
+YIELDS int http_call_send(struct http_call *call, const struct iovec *iov, int count, bool is_last)
+{
+    CHECK(call->request->is_open);
+    return h2_call_send(call, iov, count, is_last);
 }
 
 YIELDS int http_call_read(struct http_call *call, struct http_pieces *pieces, int64_t deadline_ns,

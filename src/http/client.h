@@ -54,6 +54,8 @@ struct http_call_request {
         *body; /* must live until the head has been read, not in the loop's scratch */
     int body_count;
     uint64_t body_bytes;
+    bool wants_trailers; /* kept in call->trailers, and the upstream is told so (TE); HTTP/2 only */
+    bool is_open;        /* the body is sent by http_call_send, as it comes; HTTP/2 only */
     struct str upgrade; /* "websocket": asks for that protocol, a 101 is an answer. Empty = no */
 };
 
@@ -68,8 +70,9 @@ struct http_call {
     const struct http_timeouts *timeouts;
     struct arena *arena;
     struct h1_head head;
-    bool was_reused;  /* the connection had served a call before */
-    bool was_retried; /* the one free retry was used */
+    struct http_headers trailers; /* whole once the last piece was read; HTTP/2 only */
+    bool was_reused;              /* the connection had served a call before */
+    bool was_retried;             /* the one free retry was used */
     bool has_head;
     bool is_body_done;
     bool may_reuse;
@@ -117,6 +120,12 @@ void http_call_forget_head(struct http_call *call, struct arena *arena);
  */
 YIELDS int http_call_read(struct http_call *call, struct http_pieces *pieces, int64_t deadline_ns,
                           bool *hit_deadline);
+/*
+ * Sends bytes of an open request's body; another task may read the answer meanwhile. Waits while
+ * the upstream is far behind. -ERR_CLOSED when it takes nothing more, which is no failure of the
+ * call: who reads is told what it came to.
+ */
+YIELDS int http_call_send(struct http_call *call, const struct iovec *iov, int count, bool is_last);
 /* The rest of the body appended to *out; -ERR_LIMIT when it is more than `limit` bytes, at once
  * where its length is known. */
 YIELDS int http_call_collect(struct http_call *call, uint64_t limit, struct buf *out);

@@ -13,7 +13,7 @@
 
 enum {
     CALLS_MAX = 100, /* on one connection, whatever the upstream allows */
-    FIELDS_OF_OURS = 6,
+    FIELDS_OF_OURS = 7,
     /* Nothing came for so long though something is due: a PING asks whether anybody is there. In a
      * longer silence it is repeated ever more seldom, for servers count pings. */
     QUIET_S = 15,
@@ -29,6 +29,12 @@ struct h2_client {
     int64_t pinged_ns; /* since when an answer to a PING is due; 0 = none is */
     unsigned pings;    /* in this silence */
     bool is_retired;
+    bool is_over;
+};
+
+/* A task that sends an open request's body; it may outlive the stream. */
+struct h2_sender {
+    struct task *task;
     bool is_over;
 };
 
@@ -50,6 +56,12 @@ struct h2_call {
     bool is_cut; /* it is of no use any more, or may be gone */
     bool is_sent;
     int64_t moved_ns; /* when the upstream last took something */
+    /* Of an open one: what is not in frames, from out_at on. */
+    struct buf out;
+    size_t out_at;
+    bool out_ended;
+    bool is_deferred; /* nghttp2 has found nothing to send and must be told of more */
+    struct h2_sender *sender;
 
     /* The answer. */
     uint32_t head_bytes;
@@ -63,6 +75,8 @@ static void wake(struct h2_call *s)
 {
     if (s->waiter != NULL)
         task_wake(s->waiter);
+    if (s->sender != NULL)
+        task_wake(s->sender->task);
 }
 
 static struct h2_client *client_of(void *user_data)
@@ -238,18 +252,19 @@ static bool take_field(struct h2_call *s, struct str name, struct str value)
 {
     const struct http_limits *limits = &http_limits_default;
     struct http_call *call = s->call;
+    struct http_headers *headers = s->has_head ? &call->trailers : &call->head.headers;
     s->head_bytes += (uint32_t)(name.len + value.len);
     call->bytes_in += name.len + value.len;
-    if (s->head_bytes > limits->head_bytes || call->head.headers.count >= limits->header_count)
+    if (s->head_bytes > limits->head_bytes || headers->count >= limits->header_count)
         s->complaint = "the headers of the upstream's answer are too large";
-    if (s->complaint != NULL || s->has_head)
-        return s->complaint == NULL; /* trailers are not for callers */
-    if (str_eq(name, STR(":status")))
+    if (s->complaint != NULL || (s->has_head && !call->request->wants_trailers))
+        return s->complaint == NULL;
+    if (!s->has_head && str_eq(name, STR(":status")))
         return take_status(call, value);
     name = arena_dup(call->arena, name);
     value = arena_dup(call->arena, value);
     return name.ptr != NULL && value.ptr != NULL &&
-           http_headers_add(&call->head.headers, call->arena, name, value);
+           http_headers_add(headers, call->arena, name, value);
 }
 
 static int on_header(nghttp2_session *session, const nghttp2_frame *frame, nghttp2_rcbuf *name,
@@ -430,6 +445,27 @@ int h2_client_open(struct http_conn *conn)
 
 /* --- a call: sending ------------------------------------------------------------------------- */
 
+/* Of an open request: what has come of its body. */
+static ssize_t fill_open(struct h2_call *s, uint8_t *to, size_t room, uint32_t *flags)
+{
+    size_t n = MIN(room, s->out.len - s->out_at);
+    s->is_deferred = n == 0 && !s->out_ended;
+    if (s->is_deferred)
+        return NGHTTP2_ERR_DEFERRED;
+    if (n > 0)
+        memcpy(to, s->out.ptr + s->out_at, n);
+    s->out_at += n;
+    s->call->bytes_out += n;
+    if (s->out_at < s->out.len)
+        return (ssize_t)n;
+    buf_fini(&s->out);
+    s->out_at = 0;
+    wake(s);
+    if (s->out_ended)
+        *flags |= NGHTTP2_DATA_FLAG_EOF;
+    return (ssize_t)n;
+}
+
 static ssize_t on_fill(nghttp2_session *session, int32_t stream_id, uint8_t *to, size_t room,
                        uint32_t *flags, nghttp2_data_source *source, void *user_data)
 {
@@ -437,6 +473,8 @@ static ssize_t on_fill(nghttp2_session *session, int32_t stream_id, uint8_t *to,
     size_t filled = 0;
     (void)source;
     (void)user_data;
+    if (s != NULL && s->call->request->is_open)
+        return fill_open(s, to, room, flags);
     if (s == NULL || s->is_cut)
         return s == NULL ? NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE : NGHTTP2_ERR_DEFERRED;
     while (s->parts_left > 0 && filled < room) {
@@ -469,7 +507,9 @@ static size_t add_fields(nghttp2_nv *fields, size_t used, struct http_call *call
         has_encoding = has_encoding || str_ieq(h->name, STR("accept-encoding"));
         fields[used++] = h2_nv(h->name, h->value);
     }
-    if (!has_encoding)
+    if (call->request->wants_trailers)
+        fields[used++] = h2_nv(STR("te"), STR("trailers"));
+    else if (!has_encoding)
         fields[used++] = h2_nv(STR("accept-encoding"), STR("identity"));
     for (size_t i = 0; i < used; i++)
         call->bytes_out += fields[i].namelen + fields[i].valuelen;
@@ -493,13 +533,14 @@ static int submit(struct h2_call *s)
     fields[used++] = h2_nv(STR(":scheme"), origin->target.tls != NULL ? STR("https") : STR("http"));
     fields[used++] = h2_nv(STR(":authority"), origin->host_header);
     fields[used++] = h2_nv(STR(":path"), request->target);
-    if (client_has_length(request)) {
+    if (!request->is_open && client_has_length(request)) {
         size_t digits = str_put_u64(length, request->body_bytes);
         fields[used++] = h2_nv(STR("content-length"), str_n(length, digits));
     }
     used = add_fields(fields, used, call);
-    s->id = nghttp2_submit_request(s->client->pump.session, NULL, fields, used,
-                                   request->body_bytes > 0 ? &provider : NULL, s);
+    s->id =
+        nghttp2_submit_request(s->client->pump.session, NULL, fields, used,
+                               request->is_open || request->body_bytes > 0 ? &provider : NULL, s);
     arena_rewind(call->arena, mark);
     return s->id > 0 ? 0 : h2_error(s->id, "request");
 }
@@ -582,7 +623,36 @@ YIELDS int h2_call_start(struct http_call *call)
         return r;
     watch_liveness(client);
     send_now(client);
+    if (call->request->is_open) {
+        call->sent_ns = clock_mono_ns();
+        return 0;
+    }
     return send_all(s);
+}
+
+YIELDS int h2_call_send(struct http_call *call, const struct iovec *iov, int count, bool is_last)
+{
+    struct h2_call *s = call->h2;
+    struct h2_sender me = {.task = task_self()};
+    int r = 0;
+    if (s == NULL || is_dead(s) || s->out_ended)
+        return err_set(ERR_CLOSED, FAULT_UPSTREAM, "the upstream takes nothing more");
+    for (int i = 0; i < count; i++)
+        buf_add(&s->out, iov[i].iov_base, iov[i].iov_len);
+    if (!buf_ok(&s->out))
+        return err_set(ERR_NOMEM, FAULT_GATEWAY, "no memory for the request");
+    s->out_ended = is_last;
+    if (s->is_deferred)
+        nghttp2_session_resume_data(s->client->pump.session, s->id);
+    s->is_deferred = false;
+    send_now(s->client);
+    while (r == 0 && !me.is_over && !is_dead(s) && s->out.len - s->out_at > H2_STREAM_OUT_BYTES) {
+        s->sender = &me;
+        r = task_park(CLOCK_NEVER);
+        if (!me.is_over)
+            s->sender = NULL;
+    }
+    return r;
 }
 
 /* --- a call: reading ------------------------------------------------------------------------- */
@@ -617,7 +687,7 @@ YIELDS int h2_call_head(struct http_call *call)
             return r;
     }
     settle_head(s);
-    s->is_cut = true; /* the body's memory was lent until now */
+    s->is_cut = !call->request->is_open; /* the body's memory was lent until now */
     return 0;
 }
 
@@ -704,6 +774,11 @@ void h2_call_end(struct http_call *call)
     }
     return_credit(s);
     list_remove(&s->node);
+    if (s->sender != NULL) {
+        s->sender->is_over = true;
+        task_wake(s->sender->task);
+    }
     buf_fini(&s->in);
+    buf_fini(&s->out);
     mem_free(s);
 }

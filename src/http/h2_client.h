@@ -25,6 +25,8 @@ void h2_client_close(struct h2_client *client);
 YIELDS int h2_call_start(struct http_call *call);
 /* As http_call_head, for one try. */
 YIELDS int h2_call_head(struct http_call *call);
+/* As http_call_send. */
+YIELDS int h2_call_send(struct http_call *call, const struct iovec *iov, int count, bool is_last);
 /* True when the call failed before the upstream looked at it. */
 bool h2_call_was_refused(const struct http_call *call);
 /* True when it failed because its connection ended, and not the stream alone. */

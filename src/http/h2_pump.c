@@ -5,14 +5,15 @@
 #include "base/mem.h"
 
 enum {
-    READS_A_TURN = 8,         /* of the scratch buffer; then others run */
-    GATHER_BYTES = 64 * 1024, /* of frames that leave in one write */
-    CREDIT_MAX = 1000,        /* frames that cost work and bring nothing, in a burst */
-    CREDIT_A_SECOND = 100,    /* and for ever */
-    CREDIT_PER_DATA_SENT = 2, /* a peer may answer data with WINDOW_UPDATE and PING */
-    CONTINUATIONS_MAX = 16,   /* of a head */
-    SETTINGS_MAX = 32,        /* entries of one frame */
-    OUTBOUND_ACKS_MAX = 1000, /* that wait for a peer that does not read */
+    READS_A_TURN = 8,             /* of the scratch buffer; then others run */
+    GATHER_BYTES = 64 * 1024,     /* of frames that leave in one write */
+    CREDIT_MAX = 1000,            /* frames that cost work and bring nothing, in a burst */
+    CREDIT_A_SECOND = 100,        /* and for ever */
+    CREDIT_PER_DATA_SENT = 2,     /* a peer may answer data with WINDOW_UPDATE and PING */
+    CONTINUATIONS_MAX = 16,       /* of a head */
+    HEAD_SENT_BYTES = 256 * 1024, /* a head that is passed on, and what we add to it */
+    SETTINGS_MAX = 32,            /* entries of one frame */
+    OUTBOUND_ACKS_MAX = 1000,     /* that wait for a peer that does not read */
     RESETS_BURST = 1000,
     RESETS_A_SECOND = 33,
 };
@@ -100,6 +101,7 @@ static nghttp2_option *make_options(void)
         return NULL;
     /* Credit goes back when the other side has taken the bytes, not when they came. */
     nghttp2_option_set_no_auto_window_update(option, 1);
+    nghttp2_option_set_max_send_header_block_length(option, HEAD_SENT_BYTES);
     nghttp2_option_set_max_settings(option, SETTINGS_MAX);
     nghttp2_option_set_max_outbound_ack(option, OUTBOUND_ACKS_MAX);
 #ifdef WEIR_NGHTTP2_HAS_STREAM_RESET_RATE_LIMIT

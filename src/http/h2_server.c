@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/err.h"
 #include "base/mem.h"
+#include "http/grpc.h"
 
 /* The connection: settings, new streams, drain, the end. */
 
@@ -118,6 +119,13 @@ static bool settle_authority(struct h2_stream *s)
     return host.ptr != NULL || http_headers_add(&r->headers, r->arena, STR("host"), r->authority);
 }
 
+/* A pipe, or messages that have a limit each. */
+static bool is_endless(const struct http_request *r)
+{
+    struct str type = http_headers_get(&r->headers, STR("content-type"));
+    return r->method == METHOD_CONNECT || grpc_is_content_type(type);
+}
+
 /* The head is whole: what a handler may know of the request. */
 static bool settle_head(struct h2_stream *s, bool is_end)
 {
@@ -135,8 +143,8 @@ static bool settle_head(struct h2_stream *s, bool is_end)
     if (r->method == METHOD_CONNECT && r->upgrade.len == 0)
         refuse(s, 501, "CONNECT is not for gateways");
     request_body_init(&s->body, h2_stream_read_raw, is_end,
-                      r->method == METHOD_CONNECT ? UINT64_MAX / 2
-                                                  : s->server->conn->settings->limits.body_bytes);
+                      is_endless(r) ? UINT64_MAX / 2
+                                    : s->server->conn->settings->limits.body_bytes);
     return settle_authority(s);
 }
 

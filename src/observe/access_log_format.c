@@ -8,6 +8,7 @@ enum field_kind {
     FIELD_JSON,     /* struct str, JSON as it stands; left out when empty */
     FIELD_UNSIGNED, /* unsigned; left out when 0 */
     FIELD_COUNT,    /* uint64_t */
+    FIELD_SOME,     /* uint64_t; left out when 0 */
     FIELD_TOKENS,   /* int64_t; left out when -1 (not told) */
     FIELD_USD,      /* int64_t nano-dollars, as dollars; left out when -1 */
     FIELD_SPAN,     /* int64_t nanoseconds, as milliseconds; left out when -1 */
@@ -60,6 +61,10 @@ static const struct field fields[] = {
     FIELD("connect_ms", FIELD_SPAN, connect_ns),
     FIELD("ttft_ms", FIELD_SPAN, ttft_ns),
     FIELD("events", FIELD_COUNT, events),
+    FIELD("grpc_method", FIELD_TEXT, grpc_method),
+    FIELD("grpc_status", FIELD_TEXT, grpc_status),
+    FIELD("messages_in", FIELD_SOME, messages_in),
+    FIELD("messages_out", FIELD_SOME, messages_out),
     FIELD("bytes_in", FIELD_COUNT, bytes_in),
     FIELD("bytes_out", FIELD_COUNT, bytes_out),
     FIELD("input_tokens", FIELD_TOKENS, usage.input),
@@ -90,6 +95,8 @@ static bool is_left_out(const struct field *field, const void *value)
         return ((const struct str *)value)->len == 0;
     case FIELD_UNSIGNED:
         return *(const unsigned *)value == 0;
+    case FIELD_SOME:
+        return *(const uint64_t *)value == 0;
     case FIELD_TOKENS:
     case FIELD_USD:
     case FIELD_SPAN:
@@ -180,6 +187,7 @@ static void add_value(struct buf *out, const struct field *field, const void *va
         buf_add_u64(out, *(const unsigned *)value);
         break;
     case FIELD_COUNT:
+    case FIELD_SOME:
         buf_add_u64(out, *(const uint64_t *)value);
         break;
     case FIELD_TOKENS:

@@ -61,10 +61,19 @@ enum metrics_counter {
     METRIC_MIRRORS_DROPPED,
     METRIC_PROBES_OK,
     METRIC_PROBES_FAILED,
+    METRIC_GRPC_MESSAGES_IN,
+    METRIC_GRPC_MESSAGES_OUT,
     METRIC_COUNTER_COUNT
 };
 void metrics_count(enum metrics_counter counter, uint64_t n);
 void metrics_set_generation(uint64_t generation, int64_t loaded_wall_ns);
+
+/* What the journals of resumable streams hold, and what became of those that are not held any more:
+ * gone in time, to make room, because nobody read them. */
+struct metrics_journal {
+    uint64_t running, ended, bytes, bytes_max;
+    uint64_t expired, made_room, unread, waits;
+};
 
 /*
  * The whole page in the Prometheus text format 0.0.4, clean under `promtool check metrics`.
@@ -74,6 +83,6 @@ void metrics_set_generation(uint64_t generation, int64_t loaded_wall_ns);
  * gen_ai_request_model, gen_ai_token_type, ...), weir_* otherwise; includes the http server's and
  * pool's counters, loop lag, access-log drops, build info.
  */
-void metrics_write(struct buf *out);
+void metrics_write(const struct metrics_journal *journal, struct buf *out);
 
 #endif

@@ -479,6 +479,11 @@ static void write_gateway(struct buf *out)
                (unsigned long long)counter(METRIC_PROBES_OK));
     buf_printf(out, "weir_probes_total{result=\"failed\"} %llu\n",
                (unsigned long long)counter(METRIC_PROBES_FAILED));
+    begin_family(out, "weir_grpc_messages_total", "counter", "Messages of gRPC that passed.");
+    buf_printf(out, "weir_grpc_messages_total{direction=\"in\"} %llu\n",
+               (unsigned long long)counter(METRIC_GRPC_MESSAGES_IN));
+    buf_printf(out, "weir_grpc_messages_total{direction=\"out\"} %llu\n",
+               (unsigned long long)counter(METRIC_GRPC_MESSAGES_OUT));
 
     const struct {
         const char *name, *type, *help;
@@ -526,6 +531,30 @@ static void write_gateway(struct buf *out)
         add_single(out, singles[i].name, singles[i].type, singles[i].help, singles[i].value, false);
 }
 
+static void add_labelled(struct buf *out, const char *name, const char *label, const char *value,
+                         uint64_t n)
+{
+    buf_printf(out, "%s{%s=\"%s\"} %llu\n", name, label, value, (unsigned long long)n);
+}
+
+static void write_journal(const struct metrics_journal *j, struct buf *out)
+{
+    const char *streams = "weir_journal_streams", *gone = "weir_journal_gone_total";
+    begin_family(out, streams, "gauge", "Resumable streams that are held.");
+    add_labelled(out, streams, "state", "running", j->running);
+    add_labelled(out, streams, "state", "ended", j->ended);
+    add_single(out, "weir_journal_bytes", "gauge", "Memory that resumable streams take.", j->bytes,
+               false);
+    add_single(out, "weir_journal_bytes_max", "gauge",
+               "Memory that resumable streams may take; 0 before the first.", j->bytes_max, false);
+    begin_family(out, gone, "counter", "Resumable streams that are not held any more.");
+    add_labelled(out, gone, "reason", "expired", j->expired);
+    add_labelled(out, gone, "reason", "room", j->made_room);
+    add_labelled(out, gone, "reason", "unread", j->unread);
+    add_single(out, "weir_journal_waits_total", "counter",
+               "Times that a provider's stream was held back for lack of room.", j->waits, false);
+}
+
 /* The names that every Prometheus client library gives these. */
 static void write_process(struct buf *out)
 {
@@ -557,7 +586,7 @@ static void write_process(struct buf *out)
     }
 }
 
-void metrics_write(struct buf *out)
+void metrics_write(const struct metrics_journal *journal, struct buf *out)
 {
     write_requests(out);
     write_histograms(out);
@@ -565,5 +594,6 @@ void metrics_write(struct buf *out)
     write_costs(out);
     write_threads(out);
     write_gateway(out);
+    write_journal(journal, out);
     write_process(out);
 }

@@ -47,7 +47,10 @@ struct request_record {
     int64_t ttft_ns;         /* from the request's start to the first content token; -1 */
     uint64_t events;         /* stream events relayed */
     uint64_t bytes_in, bytes_out;
-    uint64_t generation; /* of the snapshot */
+    uint64_t generation;    /* of the snapshot */
+    struct str grpc_method; /* of a call of gRPC: "package.Service/Method"; else empty */
+    struct str grpc_status; /* "OK", "UNAVAILABLE", ... */
+    uint64_t messages_in, messages_out; /* of gRPC */
     struct token_usage usage;
     int64_t cost_nano_usd; /* billionths of a US dollar; -1 = not known, or no cost */
     bool is_unpriced;      /* the model that answered has no price */

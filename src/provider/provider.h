@@ -146,6 +146,10 @@ struct provider {
     const char *client_cert_file;
     const char *client_key_file;
     enum provider_http2 http2;
+    struct str *grpc_services; /* full names, patterns with '*' */
+    unsigned grpc_service_count;
+    struct str *grpc_authorities; /* what clients call, as host or host:port; none = any */
+    unsigned grpc_authority_count;
     struct str proxy_url; /* empty = from the environment (HTTPS_PROXY, NO_PROXY) */
     /* Filled in by provider_resolve. */
     bool url_is_tls;

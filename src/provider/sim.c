@@ -52,7 +52,7 @@ static const struct {
     {404, "invalid_request_error", "model_not_found"},
     {413, "invalid_request_error", "request_too_large"},
     {429, "requests", "rate_limit_exceeded"},
-    {503, "server_error", "overloaded"},
+    {503, "server_error", NULL},
 };
 
 static bool set_headers(struct call *call, const char *content_type, unsigned status)

@@ -93,6 +93,16 @@ static struct str cut_at_stops(const struct sim_request *request, struct str tex
     return text;
 }
 
+/* Where the text was begun already, what is left of it, from the anchor on. Another text than ours
+ * cannot be gone on with. */
+static struct str rest_of(const struct sim_request *request, struct str text)
+{
+    if (request->begun.ptr == NULL || !str_starts(text, request->begun) ||
+        !str_ends(request->begun, request->anchor))
+        return text;
+    return str_skip(text, request->begun.len - request->anchor.len);
+}
+
 static struct str json_text(const struct sim_request *request, struct arena *arena,
                             struct str schema)
 {
@@ -127,7 +137,7 @@ bool sim_answer_make(const struct sim_request *request, struct arena *arena,
     if (text.ptr == NULL)
         return false;
     if (!answer->is_tool_call)
-        text = cut_at_stops(request, text);
+        text = rest_of(request, cut_at_stops(request, text));
     answer->text = cut_at_tokens(text, request->max_tokens, &answer->tokens);
     if (answer->text.len < text.len)
         answer->finish = "length";

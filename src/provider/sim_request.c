@@ -198,12 +198,44 @@ static bool unescape(struct arena *arena, struct str raw, struct str *text,
            refuse(refusal, arena, "messages", NULL, "A message holds a string that is not JSON.");
 }
 
+/* What stands between the tags by which a gateway says where an answer broke off. */
+static bool read_anchor(struct sim_request *request, struct arena *arena, struct str raw)
+{
+    static const struct str begin = STR_INIT("<last_words>"), end = STR_INIT("</last_words>");
+    struct str text;
+    if (str_find(raw, begin) < 0 || json_unescape(arena, raw, &text) < 0)
+        return false;
+    ptrdiff_t first = str_find(text, begin), last = str_find(text, end);
+    if (first < 0 || last < first)
+        return false;
+    size_t from = (size_t)first + begin.len;
+    request->anchor = str_n(text.ptr + from, (size_t)last - from);
+    return true;
+}
+
+/* The answer that the request has the beginning of: `said` is the assistant's last message. It is
+ * gone on with where it stands last and that is asked for, or where `user` behind it asks. */
+static bool read_begun(struct sim_request *request, struct arena *arena, struct str said,
+                       bool is_prefix, struct str user, struct sim_refusal *refusal)
+{
+    if (said.ptr == NULL || (!is_prefix && !read_anchor(request, arena, user)))
+        return true;
+    return unescape(arena, said, &request->begun, refusal);
+}
+
+static bool is_prefix_wanted(struct json_value message)
+{
+    struct json_value prefix;
+    return json_find(message.text, "prefix", &prefix) && prefix.kind == JSON_TRUE;
+}
+
 static bool read_messages(struct sim_request *request, struct arena *arena, struct str text,
-                          struct sim_refusal *refusal)
+                          bool goes_on, struct sim_refusal *refusal)
 {
     struct json_cursor cursor;
     struct json_value message, role, content;
-    struct str user = STR(""), tool = STR_EMPTY;
+    struct str user = STR(""), user_before = STR(""), said = STR_EMPTY, tool = STR_EMPTY;
+    bool is_prefix = false;
     json_cursor_init(&cursor, text);
     while (json_iter_array(&cursor, &message) == 1) {
         struct str part = STR("");
@@ -212,11 +244,20 @@ static bool read_messages(struct sim_request *request, struct arena *arena, stru
         if (json_find(message.text, "content", &content))
             content_raw(content, &part, &request->prompt_tokens);
         tool = STR_EMPTY;
-        if (json_string_eq(json_string_raw(role), STR("user")))
+        is_prefix = false;
+        if (json_string_eq(json_string_raw(role), STR("user"))) {
+            user_before = user;
             user = part;
-        else if (json_string_eq(json_string_raw(role), STR("tool")))
+        } else if (json_string_eq(json_string_raw(role), STR("assistant"))) {
+            said = part;
+            is_prefix = goes_on || is_prefix_wanted(message);
+        } else if (json_string_eq(json_string_raw(role), STR("tool")))
             tool = part;
     }
+    if (!read_begun(request, arena, said, is_prefix, user, refusal))
+        return false;
+    if (request->begun.ptr != NULL && !is_prefix)
+        user = user_before;
     return unescape(arena, user, &request->last_user, refusal) &&
            (tool.ptr == NULL || unescape(arena, tool, &request->tool_result, refusal));
 }
@@ -302,6 +343,7 @@ enum want {
     WANT_TOOLS,
     WANT_TOOL_CHOICE,
     WANT_RESPONSE_FORMAT,
+    WANT_CONTINUE,
     WANT_COUNT
 };
 
@@ -318,6 +360,7 @@ static const struct json_want wants[WANT_COUNT] = {
     [WANT_TOOLS] = {{STR_INIT("tools")}},
     [WANT_TOOL_CHOICE] = {{STR_INIT("tool_choice")}},
     [WANT_RESPONSE_FORMAT] = {{STR_INIT("response_format")}},
+    [WANT_CONTINUE] = {{STR_INIT("continue_final_message")}},
 };
 
 struct reading {
@@ -410,7 +453,8 @@ static bool read_chat(const struct reading *r)
     if (messages.kind != JSON_ARRAY)
         return refuse(r->refusal, r->arena, "messages", NULL, "messages is not an array.");
     read_format(r);
-    return read_messages(r->request, r->arena, messages.text, r->refusal) &&
+    bool goes_on = value_of(r, WANT_CONTINUE).kind == JSON_TRUE;
+    return read_messages(r->request, r->arena, messages.text, goes_on, r->refusal) &&
            (tools.kind != JSON_ARRAY || read_tools(r->request, r->arena, tools.text,
                                                    value_of(r, WANT_TOOL_CHOICE), r->refusal));
 }

@@ -50,8 +50,10 @@ struct sim_request {
     struct str stops[SIM_STOPS_MAX];
     unsigned stop_count;
     enum sim_format format;
-    struct str schema;      /* JSON; of response_format */
-    struct str last_user;   /* text of the last user message, or the prompt */
+    struct str schema;    /* JSON; of response_format */
+    struct str last_user; /* text of the last user message, or the prompt */
+    struct str begun;     /* the answer so far that is to be gone on with; ptr NULL = none */
+    struct str anchor;    /* its last words, with which the rest is to begin; empty = at its end */
     struct str tool_result; /* text of the last message when that is a tool's */
     struct str tool_name;   /* to be called; ptr NULL = none */
     struct str tool_schema; /* JSON; may be empty */

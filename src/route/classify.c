@@ -83,7 +83,10 @@ static const struct error_rule error_rules[] = {
     {KIND(RATE_LIMIT), 0, NULL, OUTCOME_THROTTLED},
     {ANY_KIND, 529, NULL, OUTCOME_THROTTLED},
     {ANY_KIND, 429, NULL, OUTCOME_THROTTLED},
+    /* A 503 that says no more than that is a failure, and counts for the breaker. */
     {KIND(OVERLOADED) | KIND(SERVER), 0, "overloaded", OUTCOME_THROTTLED},
+    {KIND(OVERLOADED) | KIND(SERVER), 0, "slow_down", OUTCOME_THROTTLED},
+    {KIND(OVERLOADED) | KIND(SERVER), 0, "slow down", OUTCOME_THROTTLED},
 
     {KIND(AUTHENTICATION), 0, NULL, OUTCOME_CREDENTIAL},
     {KIND(INVALID_REQUEST), 402, NULL, OUTCOME_CREDENTIAL},

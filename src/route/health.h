@@ -138,6 +138,8 @@ struct health_route;
 struct health_route *health_route(struct str name);
 /* 0, 1, 2 ...: whose turn it is. */
 uint64_t health_turn(struct health_route *route);
+/* What health_turn would say next; takes nobody's turn. */
+uint64_t health_next_turn(struct health_route *route);
 void health_count_request(struct health_route *route, int64_t now_ns);
 /* May it try again, another target or the same? True: health_retry_end must follow. */
 bool health_retry_begin(struct health_route *route, uint32_t budget_percent, int64_t now_ns);

@@ -78,6 +78,11 @@ uint64_t health_turn(struct health_route *route)
     return atomic_fetch_add_explicit(&route->turn, 1, memory_order_relaxed);
 }
 
+uint64_t health_next_turn(struct health_route *route)
+{
+    return atomic_load_explicit(&route->turn, memory_order_relaxed);
+}
+
 void health_count_request(struct health_route *route, int64_t now_ns)
 {
     pthread_mutex_lock(&route->lock);

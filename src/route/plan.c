@@ -115,12 +115,14 @@ static double speed_of(const struct planner *planner, const struct plan_health *
 /* A unit is as the step of it that would be tried first. */
 static void fill_unit(const struct planner *planner, struct strategy_unit *unit)
 {
-    const struct plan_step *steps = &planner->plan->steps[unit->first_step];
-    const struct plan_step *first = NULL;
+    const struct plan_step *steps, *first = NULL;
     unit->is_out = true;
     unit->is_late = true;
     unit->speed_ms = -1;
     unit->price = -1;
+    if (unit->count == 0) /* no memory for them */
+        return;
+    steps = &planner->plan->steps[unit->first_step];
     for (unsigned i = 0; i < unit->count; i++) {
         if (steps[i].is_out)
             continue;
@@ -157,6 +159,8 @@ static void reorder_steps(struct planner *planner, unsigned first,
     struct plan_step *steps = planner->plan->steps;
     unsigned count = planner->plan->step_count - first;
     bool is_ordered = true;
+    if (count == 0)
+        return;
     for (unsigned i = 0; i < n; i++) {
         write_why(&steps[units[i].first_step], &units[i], level, is_flat);
         is_ordered &= i == 0 || units[i].first_step >= units[i - 1].first_step;

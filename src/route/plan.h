@@ -44,6 +44,7 @@ enum plan_verdict {
     PLAN_AMBIGUOUS, /* several providers offer it: candidates[] names them */
     PLAN_BAD_ALIAS, /* an alias leads nowhere: refused when a snapshot is built */
     PLAN_NO_TARGET, /* a route, none of whose targets is for this request */
+    PLAN_FORBIDDEN, /* the key may use none of the targets (set by who checks that) */
     PLAN_VERDICT_COUNT
 };
 

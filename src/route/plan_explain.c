@@ -7,6 +7,7 @@ static const char *const verdict_names[PLAN_VERDICT_COUNT] = {
     [PLAN_AMBIGUOUS] = "ambiguous",
     [PLAN_BAD_ALIAS] = "bad_alias",
     [PLAN_NO_TARGET] = "no_target",
+    [PLAN_FORBIDDEN] = "forbidden",
 };
 
 static const char *const order_names[] = {
@@ -249,7 +250,7 @@ static void explain_policy(const struct plan *plan, struct buf *out)
 void plan_explain(const struct plan *plan, const struct plan_world *world, struct buf *out)
 {
     explain_name(plan, world, out);
-    if (plan->verdict != PLAN_OK && plan->verdict != PLAN_NO_TARGET)
+    if (plan->verdict != PLAN_OK && plan->step_count == 0)
         return;
     for (unsigned part = 0; part < PLAN_PART_COUNT; part++) {
         if (!has_part(plan, part))
@@ -262,6 +263,8 @@ void plan_explain(const struct plan *plan, const struct plan_world *world, struc
         buf_printf(out, "the request's fallback %.*s leads nowhere\n", STR_ARG(plan->bad_fallback));
     if (plan->verdict == PLAN_NO_TARGET)
         BUF_LIT(out, "no target is for this request: it would be refused\n");
+    else if (plan->verdict == PLAN_FORBIDDEN)
+        BUF_LIT(out, "the key may use none of these: the request would be refused\n");
     else if (plan->in_count == 0)
         BUF_LIT(out, "no target is up: the request would be refused for now\n");
     else
@@ -283,6 +286,11 @@ static void add_number(struct buf *out, const char *name, double number)
         buf_printf(out, ",\"%s\":%.9g", name, number);
 }
 
+static void add_flag(struct buf *out, const char *name, bool flag)
+{
+    buf_printf(out, ",\"%s\":%s", name, flag ? "true" : "false");
+}
+
 static void add_json_step(const struct plan *plan, const struct plan_world *world,
                           const struct plan_step *step, struct buf *out)
 {
@@ -291,9 +299,11 @@ static void add_json_step(const struct plan *plan, const struct plan_world *worl
     add_member(out, "provider", world->providers[step->provider].name);
     buf_add_char(out, ',');
     add_member(out, "model", step->model);
-    buf_printf(out, ",\"part\":\"%s\",\"is_in\":%s,\"is_limited\":%s,\"is_probe\":%s",
-               plan_part_names[step->part], step->is_out ? "false" : "true",
-               step->is_limited ? "true" : "false", step->is_probe ? "true" : "false");
+    buf_printf(out, ",\"part\":\"%s\"", plan_part_names[step->part]);
+    add_flag(out, "is_in", !step->is_out);
+    add_flag(out, "is_forbidden", step->is_forbidden);
+    add_flag(out, "is_limited", step->is_limited);
+    add_flag(out, "is_probe", step->is_probe);
     BUF_LIT(out, ",\"routes\":[");
     for (unsigned i = 0; i < step->via_count; i++) {
         if (i > 0)

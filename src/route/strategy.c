@@ -91,6 +91,7 @@ static unsigned find_turn(const struct strategy_input *input, const struct strat
                           unsigned n)
 {
     const struct route *route = input->route;
+    CHECK(n > 0); /* no group is empty */
     if (route->turn_count == 0)
         return (unsigned)(input->turn % n);
     unsigned slot = (unsigned)(input->turn % route->turn_count);

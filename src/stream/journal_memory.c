@@ -68,6 +68,8 @@ struct memory_store {
     int64_t trimmed_ns; /* when the running ones were last asked for room */
     struct gone gone[GONE_REMEMBERED];
     size_t gone_next;
+    uint64_t gone_counts[JOURNAL_GONE_COUNT];
+    atomic_uint_fast64_t waits;
 };
 
 static struct memory_journal *memory_of(struct journal *journal)
@@ -229,6 +231,7 @@ static void drop(struct memory_store *store, struct memory_journal *j, enum jour
     store->gone[store->gone_next] =
         (struct gone){str_hash(journal_id(&j->base)), str_hash(j->owner), why};
     store->gone_next = (store->gone_next + 1) % GONE_REMEMBERED;
+    store->gone_counts[why]++;
     unref(&j->base);
 }
 
@@ -546,7 +549,11 @@ YIELDS static int pass(struct journal *journal)
     int r = 0;
     lock(j);
     wake_all(j);
+    bool has_waited = false;
     while (r == 0 && !has_room(j)) {
+        if (!has_waited)
+            atomic_fetch_add_explicit(&store->waits, 1, memory_order_relaxed);
+        has_waited = true;
         /* What others give back wakes nobody here. */
         int64_t deadline_ns =
             is_over(store, 0) ? clock_add_ns(loop_now_ns(), ROOM_RETRY_NS) : CLOCK_NEVER;
@@ -778,6 +785,9 @@ void journal_memory_stats(struct journal_store *base, struct journal_memory_stat
         .running = store->running_count,
         .ended = store->ended_count,
         .bytes = atomic_load_explicit(&store->bytes, memory_order_relaxed),
+        .bytes_max = atomic_load_explicit(&store->total_bytes, memory_order_relaxed),
+        .waits = atomic_load_explicit(&store->waits, memory_order_relaxed),
     };
+    memcpy(stats->gone, store->gone_counts, sizeof(stats->gone));
     pthread_mutex_unlock(&store->lock);
 }

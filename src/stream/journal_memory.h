@@ -23,6 +23,10 @@ void journal_memory_free(struct journal_store *store);
 struct journal_memory_stats {
     size_t running, ended; /* journals */
     uint64_t bytes;        /* allocated for them */
+    uint64_t bytes_max;    /* what that may be; 0 = there was none yet */
+    /* Since the start. */
+    uint64_t gone[JOURNAL_GONE_COUNT];
+    uint64_t waits; /* of producers for room */
 };
 void journal_memory_stats(struct journal_store *store, struct journal_memory_stats *stats);
 

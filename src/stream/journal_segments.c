@@ -104,6 +104,7 @@ bool journal_segments_add(struct journal_segments *s, const struct journal_event
         last->number = s->last;
         last->len = 0;
         last->cap = cap;
+        CHECK(s->list.prev != NULL);
         list_push(&s->list, &last->node);
         s->bytes += sizeof(*last) + cap;
     }

@@ -9,6 +9,9 @@ enum { WHOLE_PIECE_BYTES = 16 * 1024 };
 /* What is larger cannot lie in a read buffer. */
 enum { READ_BYTES_MAX = 4 * LOOP_SCRATCH_BYTES };
 
+/* "id: " and a number, with a line end before it and two behind it. */
+enum { ID_LINE_BYTES = 4 + 20 + 3 };
+
 void journal_writer_init(struct journal_writer *w, struct journal *journal,
                          enum journal_shape shape, bool adds_ids, size_t limit)
 {
@@ -55,21 +58,32 @@ static size_t line_end(struct str text)
  * the last id of an event, so one that the provider wrote does not count. An event that nothing
  * terminated is terminated by it.
  */
+/* The line of its number; with a byte before it or behind it where the event lacks a line's end. */
+static struct str id_line(char *line, uint64_t number, bool needs_end, bool is_terminated)
+{
+    size_t n = 0;
+    if (needs_end)
+        line[n++] = '\n';
+    memcpy(line + n, "id: ", 4);
+    n += 4;
+    n += str_put_u64(line + n, number);
+    line[n++] = '\n';
+    if (!is_terminated)
+        line[n++] = '\n';
+    return str_n(line, n);
+}
+
 static int append_with_id(struct journal_writer *w, struct str raw)
 {
-    char line[40];
+    char line[ID_LINE_BYTES];
     size_t blank = line_end(raw);
     struct str lines = str_head(raw, raw.len - blank);
     bool is_terminated = blank > 0 && line_end(lines) > 0;
     if (!is_terminated)
         lines = raw;
     bool needs_end = line_end(lines) == 0;
-    int n = snprintf(line, sizeof(line), "%sid: %llu\n%s", needs_end ? "\n" : "",
-                     (unsigned long long)w->number + 1, is_terminated ? "" : "\n");
-    struct journal_event event = {
-        {lines, str_n(line, (size_t)n), str_skip(raw, lines.len)},
-        true,
-    };
+    struct str id = id_line(line, w->number + 1, needs_end, is_terminated);
+    struct journal_event event = {{lines, id, str_skip(raw, lines.len)}, true};
     int r = journal_append(w->journal, &event);
     if (r == 0)
         w->number++;

@@ -220,8 +220,8 @@ static bool is_cut(struct str data)
 int stream_observer_finish(struct stream_observer *o, struct stream_event *event)
 {
     int r = frame_finish(&o->splitter, &event->frame);
-    if (r != 1)
-        return r;
+    if (r != 1) /* what was cut in the middle is no event: what came before it counts */
+        return r == -ERR_PROTOCOL || r == -ERR_RESET ? 0 : r;
     if (event->frame.has_data && is_cut(event->frame.data)) {
         o->events++;
         o->undecodable++;

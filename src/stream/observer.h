@@ -80,7 +80,8 @@ void stream_observer_fini(struct stream_observer *o);
 
 /* 1 = an event, 0 = more bytes are needed, or -ERR_x. */
 int stream_observer_next(struct stream_observer *o, struct str *input, struct stream_event *event);
-/* The stream has ended: 1 = an event was left that nothing terminated. */
+/* The stream has ended: 1 = an event was left that nothing terminated; 0 = none was, or one that
+ * was cut; -ERR_x as stream_observer_next. */
 int stream_observer_finish(struct stream_observer *o, struct stream_event *event);
 
 /* Every choice that began has told its finish reason: the answer is whole, whatever else comes. */

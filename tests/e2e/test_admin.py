@@ -114,3 +114,47 @@ def test_only_admins_see_plans(routed):
     assert post(routed, PLAN, body).status == 401
     assert post(routed, PLAN, b"[]", headers=ADMIN).status == 400
     assert post(routed, PLAN, {"messages": []}, headers=ADMIN).status == 400
+
+
+def test_asking_for_a_plan_takes_nobodys_turn(make_weir):
+    """Two targets, one after the other, however often somebody asks whose turn it is."""
+    routes = {"r": {"strategy": "round_robin", "targets": ["sim/echo", "sim/lorem"]}}
+    gateway = make_weir(config(routes=routes))
+    body = {"model": "r", "messages": [{"role": "user", "content": "hi"}]}
+    for turn in range(6):
+        foreseen = {tuple(models_of(post(gateway, PLAN, body).json())) for _ in range(3)}
+        assert len(foreseen) == 1
+        first = foreseen.pop()[0]
+        assert first == ("echo", "lorem")[turn % 2]
+        assert gateway.chat(body).headers.get("x-weir-target") == f"sim/{first}"
+
+
+def reasons_of(plan):
+    return {step["model"]: step["reason"] for step in plan["targets"] if step["is_forbidden"]}
+
+
+def test_a_plan_shows_what_the_key_may_not_use(make_weir):
+    routes = {"r": {"strategy": "priority", "targets": ["sim/echo"], "fallbacks": {"general": ["sim/story"]}}}
+    keys = [
+        virtual_key("ops", value="wk-admin-00001", admin=True),
+        virtual_key("app", value="wk-user-000001", models=["r", "sim/lorem"]),
+    ]
+    gateway = make_weir(config(keys=keys, routes=routes))
+    body = {"model": "r", "messages": [], "fallbacks": ["sim/lorem", "sim/story"]}
+    own = post(gateway, PLAN + "?key=app", body, headers=ADMIN).json()
+    assert reasons_of(own) == {"story": "the key may not use it"}
+    assert models_of(own) == ["echo", "lorem"] and own["verdict"] == "ok"
+    all_of_it = post(gateway, PLAN, body, headers=ADMIN).json()
+    assert models_of(all_of_it) == ["echo", "lorem", "story"] and not reasons_of(all_of_it)
+    by_name = {"model": "sim/echo", "messages": []}
+    none = post(gateway, PLAN + "?key=app", by_name, headers=ADMIN).json()
+    assert none["verdict"] == "forbidden" and not models_of(none)
+    assert gateway.chat(by_name, headers=USER).status == 403
+
+
+def test_an_admin_who_names_no_key_asks_in_his_own_name(make_weir):
+    keys = [virtual_key("ops", value="wk-admin-00001", admin=True, models=["sim/lorem"])]
+    gateway = make_weir(config(keys=keys))
+    body = {"model": "sim/echo", "messages": []}
+    assert post(gateway, PLAN, body, headers=ADMIN).json()["verdict"] == "forbidden"
+    assert gateway.chat(body, headers=ADMIN).status == 403

@@ -11,6 +11,8 @@ from harness import agents, model
 from harness.upstream import answer
 from harness.weir import alias, config, provider, virtual_key
 
+pytestmark = pytest.mark.http1("large, and the SDKs say the same")
+
 SCHEMAS = {
     "openai_chat": lambda body: {
         t["function"]["name"]: t["function"]["parameters"] for t in body.get("tools") or []

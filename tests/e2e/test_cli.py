@@ -8,6 +8,8 @@ import pytest
 
 from harness.weir import Weir, patience, run
 
+pytestmark = pytest.mark.http1("no requests")
+
 
 def test_version():
     for command in (["version"], ["--version"]):

@@ -9,6 +9,8 @@ from jsonschema import Draft202012Validator
 
 from harness.weir import ROOT, config, provider, run
 
+pytestmark = pytest.mark.http1("no requests")
+
 GOOD = """\
 listen:
   - 127.0.0.1:0

@@ -5,6 +5,8 @@ import pytest
 from harness.upstream import chat
 from harness.weir import run
 
+pytestmark = pytest.mark.http1("no requests")
+
 LISTEN = ["--listen", "127.0.0.1:0"]
 CHAT = {"model": "openai/gpt-4o", "messages": []}
 

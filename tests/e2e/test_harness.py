@@ -8,7 +8,7 @@ from harness import sse
 from harness.rawhttp import BadResponse, Client, Closed, ask
 from harness.upstream import answer, chat, stream
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = [pytest.mark.timeout(60), pytest.mark.http1("of the harness")]
 BODY = sse.chat_stream(["Gr", "üße", " 🌊"], usage=(1, 2))
 
 

@@ -5,9 +5,12 @@ import threading
 
 import pytest
 
-from harness import model, sdk
+from harness import model, sdk, sse
+from harness.rawhttp import ask
 from harness.upstream import PeerGone
-from harness.weir import config, provider, virtual_key, wait_until
+from harness.weir import config, patience, provider, virtual_key, wait_until
+
+from .test_resume import STREAMS
 
 PATH = "/v1/chat/completions"
 CHAT = {"model": "r", "messages": [{"role": "user", "content": "world"}]}
@@ -56,7 +59,7 @@ def race(make_weir, make_upstream):
     """(weir, first, second), the first of which does not answer until its gate is set."""
     gates = []
 
-    def make(kind=model.OpenAIChat, second=None, slow=True, after="100ms", **more):
+    def make(kind=model.OpenAIChat, second=None, slow=True, after="100ms", timeouts=None, **more):
         a = Racer(kind, threading.Event() if slow else None)
         b = Racer(second or kind)
         gates.append(a.gate)
@@ -67,6 +70,7 @@ def race(make_weir, make_upstream):
         routing = {"hedge": {"after": after}, "backoff": "5ms", "breaker": {"failures": 0}}
         routes = {"r": {"strategy": "priority", "targets": ["a/m", "b/m"]}}
         settings = config(rows, keys=keys(), routes=routes, routing=routing | more)
+        settings["timeouts"] = timeouts or {}
         return make_weir(settings), a, b
 
     yield make
@@ -129,18 +133,26 @@ def test_every_dialect_through_a_hedge(race, kind):
     assert (a.calls, b.calls) == (2, 2)
 
 
-def raw_stream(weir):
-    return post(weir, stream=True, stream_options={"include_usage": True})
+def raw_stream(weir, name="openai_chat"):
+    path, body = STREAMS[name]
+    body = body if "/M" in path else body | {"model": "r"}
+    return ask(weir.port, "POST", path.replace("/M", "/r", 1), body, key=sdk.KEY)
 
 
-def test_the_bytes_of_a_hedged_stream_are_unaltered(race):
-    weir, a, b = race()
-    hedged = raw_stream(weir)
+def kind_of(name):
+    return next(m for m in model.MODELS if m.dialect == name)
+
+
+@pytest.mark.parametrize("name", [*(m.dialect for m in model.MODELS), "gemini_array"])
+def test_the_bytes_of_a_hedged_stream_are_unaltered(race, name):
+    weir, a, b = race(kind_of(name.removesuffix("_array")))
+    hedged = raw_stream(weir, name)
     a.gate.set()
-    plain = raw_stream(weir)
+    plain = raw_stream(weir, name)
     assert hedged.headers.get("x-weir-target") == "b/m"
     assert plain.headers.get("x-weir-target") == "a/m"
-    assert hedged.body == plain.body and b"[DONE]" in plain.body
+    assert hedged.headers.get("content-type") == plain.headers.get("content-type")
+    assert hedged.body == plain.body and b"three" in plain.body
 
 
 def test_the_second_may_speak_another_dialect(race):
@@ -256,6 +268,89 @@ def test_hedges_are_taken_from_the_budget(race):
     asking.join(10)
     assert answers[0].headers.get("x-weir-target") == "a/m"
     assert b.calls == 0
+
+
+# --- what is sent before either has answered ---
+
+EARLY = {"early_head": "50ms"}
+BEATS = {"heartbeat": "50ms"}
+
+
+def without_comments(body):
+    return b"".join(e.raw for e in sse.split(body) if e.has_data)
+
+
+@pytest.mark.parametrize("second", [False, True], ids=["the first wins", "the second wins"])
+@pytest.mark.parametrize("name", [*(m.dialect for m in model.MODELS), "gemini_array"])
+def test_the_head_of_a_hedged_stream_leaves_early(race, name, second):
+    weir, a, b = race(kind_of(name.removesuffix("_array")), **EARLY, timeouts=BEATS)
+    b.gate = threading.Event()
+    path, body = STREAMS[name]
+    body = json.dumps(body if "/M" in path else body | {"model": "r"}).encode()
+    try:
+        with weir.client() as peer:
+            peer.deadline(30 * patience())
+            path = path.replace("/M", "/r", 1)
+            peer.send(peer.build("POST", path, body, key=sdk.KEY))
+            head = peer.head()  # nobody has answered yet
+            assert head.status == 200 and "x-weir-target" not in head.headers
+            wait_until(lambda: b.calls == 1, 10 * patience(), "the second provider is asked")
+            if name in ("openai_chat", "openai_responses", "anthropic", "cohere"):
+                assert b": heartbeat" in next(peer.pieces(head))
+            (b if second else a).gate.set()
+            got = b"".join(peer.pieces(head))
+    finally:
+        a.gate.set()
+        b.gate.set()
+    plain = raw_stream(weir, name)
+    assert head.headers.get("content-type") == plain.headers.get("content-type")
+    if name in ("bedrock", "gemini_array"):
+        assert got.strip(b"\n") == plain.body
+    else:
+        assert without_comments(got) == without_comments(plain.body)
+    told = weir.log_entries(1, hedged=True, hedge_winner=2 if second else 1)[0]
+    assert told["outcome"] == "ok" and told["attempts"] == 2
+
+
+@pytest.mark.parametrize("kind", model.MODELS, ids=lambda m: m.dialect)
+def test_when_both_fail_after_an_early_head_the_stream_says_so(race, kind):
+    weir, a, b = race(kind, retries=0, **EARLY)
+    a.status, b.status = 503, 500
+    b.gate = threading.Event()
+    failures = []
+
+    def read():
+        try:
+            answer = client_of(kind, weir).stream("world")
+            assert answer.text or answer.calls, "an end without an answer"
+        except Exception as error:  # noqa: BLE001 - each SDK has its own
+            failures.append(error)
+
+    asking = threading.Thread(target=read)
+    asking.start()
+    wait_until(lambda: b.calls == 1, 10 * patience(), "the second provider is asked")
+    a.gate.set()
+    b.gate.set()
+    asking.join(20 * patience())
+    assert len(failures) == 1
+    told = next(x for x in weir.log_entries(2, operation="chat") if x["request_id"] == x["pair"])
+    assert told["outcome"] == "upstream_error"
+    assert weir.metric("weir_requests_total", operation="chat") == 1
+
+
+def test_an_error_after_an_early_head_keeps_its_words(race):
+    weir, a, b = race(retries=0, **EARLY)
+    a.status, b.status = 503, 500
+    answers = []
+    asking = threading.Thread(target=lambda: answers.append(post(weir, stream=True)))
+    asking.start()
+    wait_until(lambda: b.calls == 1, 10 * patience(), "the second provider is asked")
+    a.gate.set()
+    asking.join(20 * patience())
+    (got,) = answers
+    assert got.status == 200
+    (error,) = [json.loads(m) for m in sse.messages(got.body)]
+    assert error["error"]["message"] == "It failed."
 
 
 # --- the client goes, the gateway stops ---

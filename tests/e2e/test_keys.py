@@ -159,6 +159,7 @@ def test_with_keys_any_address_may_be_bound(make_weir, upstream):
 
 
 @pytest.mark.skipif(not socket.has_ipv6, reason="this machine has no IPv6")
+@pytest.mark.http1("the bridge has no IPv6")
 def test_ipv6_loopback_is_loopback(make_weir, upstream):
     try:
         socket.create_server(("::1", 0), family=socket.AF_INET6).close()

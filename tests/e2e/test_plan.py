@@ -12,6 +12,7 @@ providers:
   anthropic: {api_key: sk-never-shown}
 keys:
   - {name: gold-app, value: wk-0123456789abcdef0123456789abcdef, team: gold}
+  - {name: narrow, value: wk-1123456789abcdef0123456789abcdef, models: [openai/o3, fast]}
 routes:
   fast:
     strategy: priority
@@ -85,6 +86,16 @@ def test_conditions_see_headers_metadata_and_the_key(plan):
     assert first({}, "--key", "gold-app") == "openai/gpt-4.1"
     told = plan({"model": "support"}, "--explain").stdout
     assert "its condition does not hold" in told and "has no condition" in told
+
+
+def test_what_the_key_may_not_use_is_out(plan):
+    narrow = ("--key", "narrow", "--explain")
+    assert "out  openai/gpt-4o-mini  the key may not use it" in (
+        none := plan({"model": "openai/gpt-4o-mini"}, *narrow)
+    ).stdout
+    assert "the key may use none of these" in none.stdout and none.returncode == 1
+    own = plan({"model": "fast", "fallbacks": ["openai/o3", "openai/o4-mini"]}, "--key", "narrow")
+    assert names(own) == ["openai/gpt-4o-mini", "anthropic/claude-haiku-4-5", "openai/o3"]
 
 
 def test_the_same_as_json(plan):

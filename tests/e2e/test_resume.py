@@ -212,7 +212,33 @@ def test_what_nobody_comes_back_for_is_given_up(make_weir, upstream):
     wait_until(lambda: come_back(weir.port, stream_id, 9999).status == 410, 15, "giving up")
     assert "resume_grace" in come_back(weir.port, stream_id).error_message
     assert weir.log_entries(1, operation="chat")[0]["outcome"] == "client_gone"
+    assert gone(weir, "unread") == 1
     gated.allow(10**9)
+
+
+def gone(weir, reason):
+    return weir.metric("weir_journal_gone_total", reason=reason)
+
+
+def test_the_metrics_tell_what_is_held_and_what_became_of_the_rest(make_weir, upstream):
+    body = sse.chat_stream(["x" * 1000] * 300)
+    gated = upstream.handler = Gated(body, allowed=3)
+    limits = {"total": "1MiB", "bytes": "512KiB", "ttl": "1h"}
+    weir = make_weir(keyed(upstream, journal=limits))
+    assert weir.metric("weir_journal_bytes") == 0
+    client, head = begin(weir.port)
+    read_events(client, head, 3)
+    assert weir.metric("weir_journal_streams", state="running") == 1
+    assert 0 < weir.metric("weir_journal_bytes") < weir.metric("weir_journal_bytes_max") == 2**20
+    gated.allow(10**9)
+    assert b"[DONE]" in b"".join(client.pieces(head))
+    for _ in range(5):
+        assert weir.chat(ASK, RESUME, KEY).status == 200
+    wait_until(lambda: weir.metric("weir_journal_streams", state="running") == 0, 10, "their end")
+    held = weir.metric("weir_journal_streams", state="ended")
+    assert 0 < held < 6 and gone(weir, "room") == 6 - held
+    assert weir.metric("weir_journal_bytes") <= 2**20
+    assert gone(weir, "expired") == gone(weir, "unread") == 0
 
 
 def test_the_policy_decides(make_weir, upstream):
@@ -245,8 +271,8 @@ def test_events_that_are_not_kept_any_more_are_told(make_weir, upstream):
     assert ID_LINE.sub(b"", got.body) == body
     count = len(sse.split(body))
     stream_id = got.headers.get("x-weir-stream-id")
-    gone = come_back(weir.port, stream_id, 1)
-    assert gone.status == 410 and "journal.bytes" in gone.error_message
+    dropped = come_back(weir.port, stream_id, 1)
+    assert dropped.status == 410 and "journal.bytes" in dropped.error_message
     kept = come_back(weir.port, stream_id, count - 20)
     assert kept.body == tail_of(got.body, count - 20)
 
@@ -602,6 +628,7 @@ def settled_rss(weir):
     return samples[-1]
 
 
+@pytest.mark.http1("what a shared connection brings cannot wait in the kernel")
 def test_a_thousand_streams_without_readers_stay_within_the_bound(make_weir, upstream):
     """Three times as much as may be kept: the providers wait, and nothing is lost."""
     body = sse.chat_stream(["x" * 1000] * 300, done=False)

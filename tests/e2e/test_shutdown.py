@@ -25,6 +25,7 @@ def begin_stream(weir):
     return client, client.head()
 
 
+@pytest.mark.http1("the bridge goes on listening")
 def test_sigterm_lets_a_stream_end_and_takes_no_new_connection(make_weir, upstream):
     may_end = threading.Event()
 

@@ -6,8 +6,8 @@ import time
 import openai
 import pytest
 
-from harness import sse
-from harness.weir import config, wait_until
+from harness import sdk, sse
+from harness.weir import config, patience, wait_until
 
 ASK = [{"role": "user", "content": "Say: Grüße an alle 🌊 !"}]
 
@@ -140,6 +140,66 @@ def test_an_error_of_any_kind(gateway, status):
         got = chat(gateway, f"sim/error?error={status}", stream=is_stream)
         assert got.status == status and got.error["message"]
         assert (got.headers.get("retry-after") is not None) == (status in (429, 503))
+
+
+def test_a_503_without_more_counts_as_a_failure_and_not_as_a_limit(make_weir):
+    routes = {"r": {"strategy": "priority", "targets": ["sim/error?error=503", "sim/echo"]}}
+    weir = make_weir(config(routes=routes, routing={"retries": 1}))
+    assert chat(weir, "r").headers.get("x-weir-target") == "sim/echo"
+    (line,) = weir.log_entries(1, operation="chat")
+    assert [f["reason"] for f in line["failed"]] == ["transient"]
+
+
+WAYS_TO_BREAK = ["break=12", "error=503&after=12", "stall=12"]
+
+
+def broken_story(make_weir, fault, after="sim/story?pace=0", **sim):
+    targets = [f"sim/story?pace=0&{fault}", after]
+    routes = {"story": {"strategy": "priority", "targets": targets}}
+    routing = {"retries": 1, "timeouts": {"stall": f"{int(300 * patience())}ms"}}
+    rows = {"sim": sim} if sim else {}
+    return make_weir(config(rows, routes=routes, routing=routing))
+
+
+def whole_story(weir):
+    return chat(weir, "sim/story?pace=0").json()["choices"][0]["message"]["content"]
+
+
+@pytest.mark.parametrize("fault", WAYS_TO_BREAK)
+@pytest.mark.parametrize("prefill", ["none", "prefix", "continue_final_message"])
+def test_a_story_that_breaks_off_is_gone_on_with(make_weir, fault, prefill):
+    weir = broken_story(make_weir, fault, quirks={"prefill": prefill})
+    got = chat(weir, "story", stream=True)
+    assert sse.text_of(got.body) == whole_story(weir) and b": weir failover from=sim/" in got.body
+    (line,) = weir.log_entries(1, model="story")
+    assert line["outcome"] == "ok" and line["continued"] == 1 and line["attempts"] == 2
+
+
+@pytest.mark.parametrize("client", sdk.SDKS, ids=lambda s: s.name)
+def test_clients_of_every_dialect_can_rehearse_it(make_weir, client):
+    weir = broken_story(make_weir, "break=12")
+    speaker = client(weir, "story")
+    speaker.model = "story"
+    assert speaker.stream("Go on.").text == whole_story(weir)
+    (line,) = weir.log_entries(1, model="story")
+    assert line["continued"] == 1
+
+
+def test_an_echo_is_gone_on_with_too(make_weir):
+    words = " ".join(f"word{n}" for n in range(200))
+    targets = ["sim/echo?pace=0&break=150", "sim/echo?pace=0"]
+    weir = make_weir(config(routes={"r": {"targets": targets, "strategy": "priority"}},
+                            routing={"retries": 1}))  # fmt: skip
+    body = {"model": "r", "stream": True, "messages": [{"role": "user", "content": words}]}
+    assert sse.text_of(weir.chat(body).body) == words
+    assert weir.metric("weir_streams_continued_total") == 1
+
+
+def test_another_story_does_not_join(make_weir):
+    weir = broken_story(make_weir, "break=12", after="sim/lorem?pace=0")
+    got = chat(weir, "story", stream=True)
+    assert whole_story(weir).startswith(sse.text_of(got.body))
+    assert b'"error"' in got.body and b"[DONE]" not in got.body
 
 
 def test_an_error_inside_the_stream(client):

@@ -10,6 +10,8 @@ import pytest
 from harness.rawhttp import Client
 from harness.weir import Weir, config, patience, provider, wait_until
 
+pytestmark = pytest.mark.http1("no requests")
+
 # Like systemd: LISTEN_PID is the process itself, the sockets are descriptors 3 and up.
 LAUNCHER = """
 import os, sys

@@ -13,6 +13,8 @@ from harness.rawhttp import Client, Closed
 from harness.upstream import chat
 from harness.weir import config, patience, provider, run, wait_until
 
+pytestmark = pytest.mark.http1("the bridge goes on listening")
+
 STREAM = {"model": "up/m", "messages": [], "stream": True}
 
 

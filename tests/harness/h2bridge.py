@@ -30,6 +30,15 @@ def is_asked_for():
     return os.environ.get("WEIR_TEST_HTTP") == "2"
 
 
+def readable(sockets, seconds):
+    """Those that have something to read; by poll, for there may be thousands of descriptors."""
+    by_fd = {sock.fileno(): sock for sock in sockets}
+    poll = select.poll()
+    for fd in by_fd:
+        poll.register(fd, select.POLLIN)
+    return [by_fd[fd] for fd, _ in poll.poll(seconds * 1000)]
+
+
 class Http1:
     """The messages of one direction of an HTTP/1.1 connection, as they come in."""
 
@@ -305,7 +314,7 @@ class FrontConnection:
             watched = [self.wire.sock]
             if self.stream is None or not self.wire.is_full(self.stream):
                 watched.append(self.down)
-            ready = select.select(watched, [], [], 120)[0]
+            ready = readable(watched, 120)
             if self.down in ready and not self.take_request_bytes():
                 return
             if self.wire.sock in ready:
@@ -345,7 +354,7 @@ class FrontConnection:
         self.method, self.has_head = method, False
         have = dict(fields)
         self.closes = "close" in have.get("connection", "")
-        self.is_sending = self.requests.state == "size" or self.requests.left > 0
+        self.is_sending = "transfer-encoding" in have or have.get("content-length", "0") != "0"
         pseudo = [(":method", method), (":scheme", self.scheme),
                   (":authority", have.get("host", "")), (":path", target)]  # fmt: skip
         self.wire.h2.send_headers(
@@ -430,7 +439,7 @@ class BackConnection:
                 watched = {s.sock: s for s in self.streams.values()
                            if not self.wire.is_full(s.number)}  # fmt: skip
                 wait = 0 if self.wire.has_pending() else 120
-                ready = select.select([self.wire.sock, *watched], [], [], wait)[0]
+                ready = readable([self.wire.sock, *watched], wait)
                 for sock in ready:
                     if sock in watched:
                         self.take_answer(watched[sock])
@@ -536,3 +545,9 @@ def serve_h2(sock, serve):
         BackConnection(sock, serve).run()
     except h2.exceptions.ProtocolError as error:
         raise ValueError(f"bad HTTP/2: {error}") from error
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]

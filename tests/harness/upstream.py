@@ -194,7 +194,8 @@ class Upstream:
     def __init__(self, handler=None, tls=None, host="127.0.0.1"):
         self.handler = handler or answer(CHAT_ANSWER)
         self.tls = tls
-        if tls is not None and h2bridge.is_asked_for():
+        self.on_secure = lambda sock: None  # told of each finished handshake
+        if isinstance(tls, ssl.SSLContext) and h2bridge.is_asked_for():
             tls.set_alpn_protocols(["h2", "http/1.1"])
         self.requests = []
         self.complaints = []
@@ -276,6 +277,7 @@ class Upstream:
                     sock = self.tls.wrap_socket(sock, server_side=True)
                 except OSError:
                     return
+                self.on_secure(sock)
             if self._speaks_h2(sock):
                 self._serve_h2(sock, number)
                 return

@@ -179,6 +179,9 @@ def test_header_names_with_underscores_or_odd_case_are_not_taken_for_others(
 def test_bad_requests_are_counted(gateway):
     before = gateway.metric("weir_http_bad_requests_total")
     with gateway.client() as client:
+        client.send(b"GET / HTTP/1.1\r\n\r\n")
+        assert client.response().status == 400
+    with gateway.client() as client:
         client.send(b"nonsense\r\n\r\n")
-        client.response()
-    assert gateway.metric("weir_http_bad_requests_total") == before + 1
+        assert client.is_closed()
+    assert gateway.metric("weir_http_bad_requests_total") == before + 2

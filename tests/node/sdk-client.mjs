@@ -217,7 +217,8 @@ const bedrock = {
       endpoint: url,
       maxAttempts: 1,
       credentials: { accessKeyId: 'AKIAWEIRTEST00000001', secretAccessKey: 'weir-test-secret' },
-      requestHandler: new NodeHttpHandler(),
+      // Its own choice is HTTP/2 from the first byte; what stands before weir may know HTTP/1 only.
+      ...(process.env.WEIR_TEST_HTTP === '2' && { requestHandler: new NodeHttpHandler() }),
     }),
   options(text, what) {
     const more = {};

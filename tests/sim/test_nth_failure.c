@@ -9,12 +9,14 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "gateway/gateway.h"
+#include "gateway/resume_producer.h"
 #include "observe/access_log.h"
 #include "observe/metrics.h"
 #include "route/health.h"
 #include "route/plan.h"
 #include "rt/io.h"
 #include "rt/sys.h"
+#include "stream/journal_memory.h"
 
 /*
  * The N-th allocation, then the N-th system call, fails on the way of a request, for every N until
@@ -55,6 +57,17 @@ static const char socket_requests[] =
                       "\0\x9f") "{\"id\":\"two\",\"path\":\"/v1/chat/completions\",\"credit\":99,\"body\":{\"stream\":true,"
                                 "\"model\":\"sim/echo?delay=0ms&pace=0ms\",\"messages\":[{\"role\":\"user\",\"content\":\"hi\"}]}}";
 
+/* Answers that go to a journal first: by a wish, by a key that is new each time, read again by the
+ * key and by the stream's id. */
+#define RESUMED(header)                                                                                 \
+    "POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer nth-failure-key\r\n" header \
+    "\r\nContent-Length: 97\r\n\r\n{\"stream\":true,\"model\":\"sim/echo?delay=0ms&"                    \
+    "pace=0ms\",\"messages\":[{\"role\":\"user\",\"content\":\"hi\"}]}"
+static const char resumed_request[] = RESUMED("x-weir-resume: true");
+static const char repeated_request[] = RESUMED("Idempotency-Key: always the same");
+static char once_request[] = RESUMED("Idempotency-Key: number 000000");
+static char again_request[256];
+
 static struct gateway_thread *gateway;
 
 static void make_route(struct settings *s, unsigned index, struct str name, struct str first)
@@ -76,6 +89,8 @@ static void make_routes(struct settings *s)
     s->routing.breaker_failures = s->routing.breaker_percent = 0;
     s->routing.retry_budget_percent = 100;
     s->journal.stream_bytes = 1 << 16;
+    s->journal.total_bytes = 1 << 20;
+    s->journal.ttl_ns = 3600 * NS_PER_SEC;
     s->routes = arena_calloc(s->arena, 2 * sizeof(*s->routes));
     s->route_count = 2;
     assert_non_null(s->routes);
@@ -197,8 +212,27 @@ struct outcome {
     bool failed; /* the fault was met */
     bool answered;
     bool was_tried_twice, is_whole; /* by its header; without an error in it */
+    bool was_repeated;
     unsigned status;
+    char stream_id[JOURNAL_ID_LEN + 1]; /* "" = none */
 };
+
+/* A key that nobody has used: its number goes up. */
+static void renew_key(void)
+{
+    char *digit = strstr(once_request, "number ") + sizeof("number 000000") - 2;
+    while (*digit == '9')
+        *digit-- = '0';
+    ++*digit;
+}
+
+static void note_stream_id(struct outcome *o, struct str answer)
+{
+    ptrdiff_t at = str_find(answer, STR("x-weir-stream-id: "));
+    if (at < 0 || answer.len < (size_t)at + 18 + JOURNAL_ID_LEN)
+        return;
+    memcpy(o->stream_id, answer.ptr + at + 18, JOURNAL_ID_LEN);
+}
 
 static unsigned status_of(struct str answer)
 {
@@ -214,6 +248,8 @@ static struct outcome run(const char *request, size_t len, uint64_t nth_alloc, u
     struct client client = {.request = request, .request_len = len};
     struct outcome outcome = {0};
     int ends[2];
+    if (request == once_request)
+        renew_key();
     assert_int_equal(sys_socketpair(ends), 0);
     assert_int_equal(io_open(&client.io, ends[0]), 0);
     struct net_addr nobody = {.len = 0};
@@ -242,6 +278,8 @@ static struct outcome run(const char *request, size_t len, uint64_t nth_alloc, u
         outcome.status = status_of(buf_str(&client.answer));
     outcome.was_tried_twice = str_find(buf_str(&client.answer), STR("x-weir-attempts: 2")) >= 0 ||
                               str_find(buf_str(&client.answer), STR(": weir failover")) >= 0;
+    outcome.was_repeated = str_find(buf_str(&client.answer), STR("x-weir-idempotent-replay")) >= 0;
+    note_stream_id(&outcome, buf_str(&client.answer));
     outcome.is_whole = str_find(buf_str(&client.answer), STR("\"error\"")) < 0;
     buf_fini(&client.answer);
     return outcome;
@@ -327,6 +365,48 @@ static void a_socket_of_requests_survives_every_failure(void **state)
     fail_every_one(socket_requests, sizeof(socket_requests) - 1);
 }
 
+/* Nothing goes on for nobody. */
+static void expect_no_running_journal(void)
+{
+    struct journal_memory_stats stats;
+    journal_memory_stats(producer_store(), &stats);
+    assert_int_equal(stats.running, 0);
+}
+
+static void a_resumable_stream_survives_every_failure(void **state)
+{
+    (void)state;
+    fail_every_one(resumed_request, sizeof(resumed_request) - 1);
+    expect_no_running_journal();
+    fail_every_one(once_request, sizeof(once_request) - 1);
+    expect_no_running_journal();
+}
+
+static void a_repeated_answer_survives_every_failure(void **state)
+{
+    (void)state;
+    struct outcome o = run(repeated_request, sizeof(repeated_request) - 1, 0, 0);
+    assert_true(o.answered && o.is_whole && !o.was_repeated);
+    fail_every_one(repeated_request, sizeof(repeated_request) - 1);
+    o = run(repeated_request, sizeof(repeated_request) - 1, 0, 0);
+    assert_true(o.answered && o.is_whole && o.was_repeated);
+}
+
+static void a_stream_that_is_come_back_for_survives_every_failure(void **state)
+{
+    (void)state;
+    struct outcome o = run(resumed_request, sizeof(resumed_request) - 1, 0, 0);
+    assert_true(o.answered && o.stream_id[0] != '\0');
+    int len = snprintf(again_request, sizeof(again_request),
+                       "GET /v1/streams/%s HTTP/1.1\r\nHost: x\r\nLast-Event-ID: 1\r\n"
+                       "Authorization: Bearer nth-failure-key\r\n\r\n",
+                       o.stream_id);
+    fail_every_one(again_request, (size_t)len);
+    o = run(again_request, (size_t)len, 0, 0);
+    assert_true(o.answered && o.is_whole && o.status == 200);
+    expect_no_running_journal();
+}
+
 static int set_up(void **state)
 {
     (void)state;
@@ -362,6 +442,9 @@ int main(void)
         cmocka_unit_test(a_failover_survives_every_failure),
         cmocka_unit_test(a_continued_stream_survives_every_failure),
         cmocka_unit_test(a_socket_of_requests_survives_every_failure),
+        cmocka_unit_test(a_resumable_stream_survives_every_failure),
+        cmocka_unit_test(a_repeated_answer_survives_every_failure),
+        cmocka_unit_test(a_stream_that_is_come_back_for_survives_every_failure),
     };
     return cmocka_run_group_tests_name("sim/nth-failure", tests, set_up, tear_down);
 }

@@ -14,6 +14,7 @@ const struct dialect anthropic_dialect = {
     .encoder_new = anthropic_encoder_new,
     .encode = anthropic_encode,
     .encoder_follow = anthropic_encoder_follow,
+    .write_last = anthropic_write_last,
     .write_answer = anthropic_write_answer,
     .read_error = anthropic_read_error,
     .write_error = anthropic_write_error,

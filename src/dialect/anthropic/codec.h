@@ -140,6 +140,7 @@ int anthropic_decode_whole(struct llm_decoder *decoder, struct str body, struct 
 struct llm_encoder *anthropic_encoder_new(struct arena *arena,
                                           const struct llm_codec_settings *settings);
 int anthropic_encoder_follow(struct llm_encoder *encoder, struct str type, struct str data);
+void anthropic_write_last(const struct token_usage *usage, struct llm_frames *frames);
 int anthropic_encode(struct llm_encoder *encoder, const struct llm_event *event,
                      struct llm_frames *frames);
 void anthropic_write_answer(const struct llm_answer *answer,

@@ -303,20 +303,25 @@ static void write_stop_members(struct buf *out, enum llm_finish finish, bool has
         BUF_LIT(out, "null");
 }
 
+void anthropic_write_last(const struct token_usage *usage, struct llm_frames *frames)
+{
+    struct buf *out = frames->begin(frames, STR("message_stop"));
+    (void)usage;
+    BUF_LIT(out, "{\"type\":\"message_stop\"}");
+    frames->end(frames);
+}
+
 static void write_done(struct anthropic_encoder *e, struct llm_frames *frames)
 {
-    struct buf *out;
     if (!e->has_told_end) {
-        out = frames->begin(frames, STR("message_delta"));
+        struct buf *out = frames->begin(frames, STR("message_delta"));
         BUF_LIT(out, "{\"type\":\"message_delta\",\"delta\":{");
         write_stop_members(out, e->finish, e->has_call, e->stop_sequence);
         BUF_LIT(out, "},\"usage\":");
         anthropic_usage_write(out, &e->usage);
         end_frame(out, frames);
     }
-    out = frames->begin(frames, STR("message_stop"));
-    BUF_LIT(out, "{\"type\":\"message_stop\"}");
-    frames->end(frames);
+    anthropic_write_last(&e->usage, frames);
 }
 
 static int keep(struct anthropic_encoder *e, struct text *place, struct text text)

@@ -38,6 +38,7 @@ const struct dialect bedrock_dialect = {
     .encoder_new = bedrock_encoder_new,
     .encode = bedrock_encode,
     .encoder_follow = bedrock_encoder_follow,
+    .write_last = bedrock_write_last,
     .write_answer = bedrock_answer_write,
     .read_error = bedrock_error_read,
     .write_error = bedrock_error_write,

@@ -22,6 +22,7 @@ int bedrock_decode_whole(struct llm_decoder *decoder, struct str body, struct ll
 struct llm_encoder *bedrock_encoder_new(struct arena *arena,
                                         const struct llm_codec_settings *settings);
 int bedrock_encoder_follow(struct llm_encoder *encoder, struct str type, struct str data);
+void bedrock_write_last(const struct token_usage *usage, struct llm_frames *frames);
 int bedrock_encode(struct llm_encoder *encoder, const struct llm_event *event,
                    struct llm_frames *frames);
 void bedrock_answer_write(const struct llm_answer *answer,

@@ -310,13 +310,19 @@ static void write_start(struct llm_frames *frames)
     frames->end(frames);
 }
 
-static void write_done(struct bedrock_encoder *e, struct llm_frames *frames)
+static void write_metadata(const struct token_usage *usage, struct text service_tier,
+                           struct llm_frames *frames)
 {
     struct buf *out = frames->begin(frames, STR("metadata"));
     BUF_LIT(out, "{");
-    write_end(out, &e->usage, e->service_tier);
+    write_end(out, usage, service_tier);
     BUF_LIT(out, "}");
     frames->end(frames);
+}
+
+void bedrock_write_last(const struct token_usage *usage, struct llm_frames *frames)
+{
+    write_metadata(usage, TEXT_NONE, frames);
 }
 
 static void write_error(const struct llm_error *error, struct llm_frames *frames)
@@ -354,7 +360,7 @@ int bedrock_encode(struct llm_encoder *encoder, const struct llm_event *event,
         write_finish(event, frames);
         break;
     case EVENT_DONE:
-        write_done(e, frames);
+        write_metadata(&e->usage, e->service_tier, frames);
         break;
     case EVENT_ERROR:
         write_error(&event->error, frames);

@@ -91,6 +91,8 @@ int cohere_decode_whole(struct llm_decoder *decoder, struct str body, struct llm
 struct llm_encoder *cohere_encoder_new(struct arena *arena,
                                        const struct llm_codec_settings *settings);
 int cohere_encoder_follow(struct llm_encoder *encoder, struct str type, struct str data);
+int cohere_encoder_pass(struct llm_encoder *encoder, struct str type, struct str data);
+void cohere_write_last(const struct token_usage *usage, struct llm_frames *frames);
 int cohere_encode(struct llm_encoder *encoder, const struct llm_event *event,
                   struct llm_frames *frames);
 void cohere_write_answer(const struct llm_answer *answer, const struct llm_codec_settings *settings,

@@ -145,21 +145,23 @@ static int put_failure(struct llm_decoder *d, struct text reason, struct text wo
     return put_error(d, &error, sink);
 }
 
-/* What both forms end with. */
+/* What both forms end with. A failure ends the answer where it stands: what is open was cut, and is
+ * not to look as if the model had ended it. */
 static int put_end(struct llm_decoder *d, struct json_value reason, struct json_value usage,
                    struct json_value words, struct llm_sink *sink)
 {
     struct llm_event event = llm_event_make(EVENT_FINISH);
     event.raw_finish = text_of(reason);
     event.finish = cohere_finish_of(event.raw_finish);
+    bool has_failed = event.finish == FINISH_COUNT;
     int r = put_start(d, TEXT_NONE, sink);
-    if (r == 0)
+    if (r == 0 && !has_failed)
         r = close_ending(d, true, sink);
     if (r == 0)
         r = put_usage(usage, sink);
     if (r < 0)
         return r;
-    if (event.finish == FINISH_COUNT)
+    if (has_failed)
         return put_failure(d, event.raw_finish, text_of(words), sink);
     d->is_finished = true;
     return llm_sink_put(sink, &event);

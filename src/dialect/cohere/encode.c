@@ -215,13 +215,20 @@ static bool has_usage(const struct token_usage *usage)
     return usage->input >= 0 || usage->output >= 0;
 }
 
+void cohere_write_last(const struct token_usage *usage, struct llm_frames *frames)
+{
+    struct buf *out = frames->begin(frames, STR_EMPTY);
+    (void)usage;
+    BUF_LIT(out, "[DONE]");
+    frames->end(frames);
+}
+
 /* `words` is what went wrong, or none. */
 static void end_message(struct llm_encoder *e, const char *reason, struct text words,
                         struct llm_frames *frames)
 {
-    struct buf *out;
     if (!e->has_told_end) {
-        out = begin(frames, "message-end");
+        struct buf *out = begin(frames, "message-end");
         BUF_LIT(out, ",\"delta\":{");
         if (text_is_some(words))
             cohere_member_text(out, "error", words);
@@ -233,9 +240,7 @@ static void end_message(struct llm_encoder *e, const char *reason, struct text w
         buf_add_char(out, '}');
         finish(frames, out);
     }
-    out = frames->begin(frames, STR_EMPTY);
-    BUF_LIT(out, "[DONE]");
-    frames->end(frames);
+    cohere_write_last(&e->usage, frames);
     e->is_over = true;
 }
 
@@ -270,8 +275,7 @@ int cohere_encode(struct llm_encoder *e, const struct llm_event *event, struct l
                         : TEXT_NONE,
                     frames);
         break;
-    case EVENT_ERROR:
-        stop_block(e, frames);
+    case EVENT_ERROR: /* what is open was cut: it gets no end of its own */
         end_message(e, event->error.kind == LLM_ERROR_TIMEOUT ? "TIMEOUT" : "ERROR",
                     event->error.message, frames);
         break;
@@ -315,6 +319,14 @@ int cohere_encoder_follow(struct llm_encoder *e, struct str type, struct str dat
         e->open = OPEN_PENDING;
     else if (str_eq(type, STR("tool-call-end")) && e->open == OPEN_CALL)
         e->open = OPEN_NONE;
+    return 0;
+}
+
+int cohere_encoder_pass(struct llm_encoder *e, struct str type, struct str data)
+{
+    (void)type;
+    (void)data;
+    e->has_started = true; /* its first event is the start */
     return 0;
 }
 

@@ -71,6 +71,7 @@ struct gemini_writer {
     struct llm_request *request;
     const struct llm_target *target;
     struct llm_notes *notes;
+    struct llm_call_names call_names;
 };
 
 /* Notes all that messages and system hold and the target cannot be told, under the source's names.

@@ -279,7 +279,7 @@ static void write_response(struct gemini_writer *w, const struct llm_block *bloc
 
 static void write_result(struct gemini_writer *w, const struct llm_block *block)
 {
-    struct text name = llm_request_call_name(w->request, block->id);
+    struct text name = llm_request_call_name(&w->call_names, w->request, block->id);
     if (text_is_empty(name))
         name = block->name;
     if (text_is_empty(name))

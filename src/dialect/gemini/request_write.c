@@ -492,7 +492,7 @@ int gemini_write_members(struct llm_request *request, const struct llm_target *t
                          struct arena *arena, struct llm_notes *notes, bool only_prompt,
                          struct buf *out)
 {
-    struct writing g = {.w = {out, arena, request, target, notes},
+    struct writing g = {.w = {out, arena, request, target, notes, {.arena = arena}},
                         .is_own = request->source == DIALECT_GEMINI};
     gemini_note_blocks(&g.w);
     if (!g.is_own) {

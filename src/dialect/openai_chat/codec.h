@@ -101,6 +101,7 @@ int chat_decode_whole(struct llm_decoder *d, struct str body, struct llm_sink *s
 struct llm_encoder *chat_encoder_new(struct arena *arena,
                                      const struct llm_codec_settings *settings);
 int chat_encoder_follow(struct llm_encoder *e, struct str type, struct str data);
+void chat_write_last(const struct token_usage *usage, struct llm_frames *frames);
 int chat_encode(struct llm_encoder *e, const struct llm_event *event, struct llm_frames *frames);
 void chat_write_answer(const struct llm_answer *answer, const struct llm_codec_settings *settings,
                        struct buf *out);

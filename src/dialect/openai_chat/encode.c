@@ -286,6 +286,14 @@ static void put_delta(struct llm_encoder *e, struct choice *c, const struct llm_
     }
 }
 
+void chat_write_last(const struct token_usage *usage, struct llm_frames *frames)
+{
+    struct buf *out = frames->begin(frames, STR_EMPTY);
+    (void)usage;
+    BUF_LIT(out, "[DONE]");
+    frames->end(frames);
+}
+
 static void put_done(struct llm_encoder *e, struct llm_frames *frames)
 {
     struct buf *out;
@@ -298,9 +306,7 @@ static void put_done(struct llm_encoder *e, struct llm_frames *frames)
         buf_add_char(out, '}');
         frames->end(frames);
     }
-    out = frames->begin(frames, STR_EMPTY);
-    BUF_LIT(out, "[DONE]");
-    frames->end(frames);
+    chat_write_last(&e->usage, frames);
 }
 
 static int put_of_choice(struct llm_encoder *e, const struct llm_event *event,

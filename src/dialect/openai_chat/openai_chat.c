@@ -14,6 +14,7 @@ const struct dialect openai_chat_dialect = {
     .encoder_new = chat_encoder_new,
     .encode = chat_encode,
     .encoder_follow = chat_encoder_follow,
+    .write_last = chat_write_last,
     .write_answer = chat_write_answer,
     .read_error = chat_read_error,
     .write_error = chat_write_error,

@@ -3,7 +3,14 @@
 #include "base/buf.h"
 #include "base/err.h"
 
-enum { WANT_FALLBACKS, WANT_MODEL, WANT_STREAM, WANT_STREAM_OPTIONS, WANT_INCLUDE_USAGE, WANT_COUNT };
+enum {
+    WANT_FALLBACKS,
+    WANT_MODEL,
+    WANT_STREAM,
+    WANT_STREAM_OPTIONS,
+    WANT_INCLUDE_USAGE,
+    WANT_COUNT
+};
 
 static const struct json_want wants[WANT_COUNT] = {
     [WANT_FALLBACKS] = {{STR_INIT("fallbacks")}},

@@ -34,6 +34,7 @@ struct responses_reading {
     size_t part;
     struct llm_message *open_message; /* the one that blocks were last added to, and where */
     struct llm_block **open_end;
+    struct llm_call_names call_names;
 };
 
 /* "'input[3].content[0].text' must be a string": `words` is what comes after the name. */

@@ -44,10 +44,13 @@ struct llm_encoder {
     /* How much of the end of the open block was told by another; parts of a thought that were. */
     unsigned ends_told, summary_index;
     struct buf summaries;
-    bool has_other; /* another's item is open that has no neutral form */
+    bool has_other;    /* another's item is open that has no neutral form */
+    bool has_response; /* what another's first response object told was taken over */
 };
 
 /* As encoder_follow of the dialect's table; it takes all over, nothing is to be encoded. */
 int responses_encoder_follow(struct llm_encoder *e, struct str type, struct str data);
+/* As encoder_pass of the dialect's table. */
+int responses_encoder_pass(struct llm_encoder *e, struct str type, struct str data);
 
 #endif

@@ -205,15 +205,37 @@ static const struct {
     {"response.reasoning_summary_part.done", on_summary_done},
 };
 
+/* Who numbers no events has them counted. */
+static void follow_number(struct llm_encoder *e, struct str data)
+{
+    int64_t n;
+    if (json_number_i64(member(data, "sequence_number"), &n) && n >= 0)
+        e->sequence = (uint64_t)n + 1;
+    else if (str_starts(json_string_raw(member(data, "type")), STR("response.")))
+        e->sequence++;
+}
+
+int responses_encoder_pass(struct llm_encoder *e, struct str type, struct str data)
+{
+    struct followed f = {e, data};
+    (void)type;
+    follow_number(e, data);
+    if (!e->has_response && member(data, "response").kind == JSON_OBJECT) {
+        e->has_response = true;
+        on_response(&f);
+    }
+    /* Whatever came first, it is too late for a beginning. */
+    e->has_started = true;
+    return e->id.ptr != NULL ? 0 : responses_no_memory();
+}
+
 int responses_encoder_follow(struct llm_encoder *e, struct str type, struct str data)
 {
     struct followed f = {e, data};
-    struct json_value told = member(data, "type"), sequence = member(data, "sequence_number");
-    int64_t n;
+    struct json_value told = member(data, "type");
     if (told.kind == JSON_STRING)
         type = json_string_raw(told);
-    if (json_number_i64(sequence, &n) && n >= 0)
-        e->sequence = (uint64_t)n + 1;
+    follow_number(e, data);
     for (size_t i = 0; i < ARRAY_LEN(followers); i++) {
         if (str_eq(type, str_c(followers[i].type))) {
             followers[i].follow(&f);

@@ -397,7 +397,7 @@ static int read_output(struct item *at)
     if (item == NULL || block == NULL)
         return responses_no_memory();
     block->id = call_id;
-    block->name = llm_request_call_name(at->r->request, call_id);
+    block->name = llm_request_call_name(&at->r->call_names, at->r->request, call_id);
     block->item = item;
     return read_parts(at->r, "output", values[3], item, &block->blocks);
 }

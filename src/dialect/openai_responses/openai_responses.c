@@ -15,6 +15,7 @@ const struct dialect openai_responses_dialect = {
     .encode = responses_encode,
     .encoder_follow = responses_encoder_follow,
     .follows_alone = true,
+    .encoder_pass = responses_encoder_pass,
     .write_answer = responses_write_answer,
     .read_error = responses_read_error,
     .write_error = responses_write_error,

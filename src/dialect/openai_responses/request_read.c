@@ -258,7 +258,8 @@ static int read_member(struct responses_reading *r, struct str key, struct json_
 
 int responses_read_request(struct str body, struct arena *arena, struct llm_request *request)
 {
-    struct responses_reading r = {.arena = arena, .request = request};
+    struct responses_reading r = {
+        .arena = arena, .request = request, .call_names = {.arena = arena}};
     struct json_cursor cursor;
     struct json_value value;
     struct str key;

@@ -145,7 +145,13 @@ static void streams_are_read(void **state)
                ",\"delta\":{\"finish_reason\":\"ERROR\",\"error\":\"broke\",\"usage\":{\"tokens\":"
                "{\"input_tokens\":3.0,\"output_tokens\":1}}}"),
           "[DONE]"},
-         "start i\n0 begins 0  \n0 text 'a'\n0 stops\nusage 3 1\nerror server 'broke'\n",
+         "start i\n0 begins 0  \n0 text 'a'\nusage 3 1\nerror server 'broke'\n",
+         0},
+        /* A call that the failure cut is not ended by it. */
+        {{MESSAGE_START, CALL_START("0", "{\"id\":\"c\",\"function\":{\"name\":\"f\"}}"),
+          CALL_DELTA("0", "{\\\"a"), MESSAGE_END("ERROR")},
+         "start i\n0 begins 5 c f\n0 arguments '{\"a'\n"
+         "error server 'The provider could not finish its answer'\n",
          0},
         {{MESSAGE_START, MESSAGE_END("TIMEOUT")},
          "start i\nerror timeout 'The provider took too long to answer'\n",
@@ -418,7 +424,6 @@ static void plans_logprobs_and_errors_are_written(void **state)
         "{\"text\":\"\"}}},\"logprobs\":{\"text\":\"a\",\"token_ids\":[],\"logprobs\":[-0.5]}}\n"
         "content-delta {\"type\":\"content-delta\",\"index\":0,\"delta\":{\"message\":{\"content\":"
         "{\"text\":\"\"}}},\"logprobs\":{\"text\":\"b\",\"token_ids\":[],\"logprobs\":[]}}\n"
-        "content-end {\"type\":\"content-end\",\"index\":0}\n"
         "message-end {\"type\":\"message-end\",\"delta\":{\"error\":\"busy\",\"finish_reason\":"
         "\"ERROR\"}}\n"
         " [DONE]\n");

@@ -94,6 +94,54 @@ static void reading_costs_what_the_body_is_long(void **state)
     }
 }
 
+static void write_calls(struct buf *out, const char *item, unsigned count, unsigned step)
+{
+    for (unsigned i = 0; i < count; i++)
+        buf_printf(out, item, i * step % count);
+}
+
+/* All calls, then all results in another order; for who names the function with the result. */
+static void calls_and_results_cost_what_the_body_is_long(void **state)
+{
+    static const enum dialect_id written[] = {DIALECT_GEMINI, DIALECT_ANTHROPIC, DIALECT_BEDROCK,
+                                              DIALECT_OPENAI_CHAT, DIALECT_COHERE};
+    enum { CALLS = 100000, STEP = 7 };
+    static const struct llm_quirks no_quirks;
+    static const struct llm_traits no_traits;
+    (void)state;
+    struct buf body = BUF_INIT;
+    BUF_LIT(&body, "{\"input\":[{\"role\":\"user\",\"content\":\"x\"}");
+    write_calls(&body,
+                ",{\"type\":\"function_call\",\"call_id\":\"c%u\",\"name\":\"f\","
+                "\"arguments\":\"{}\"}",
+                CALLS, 1);
+    write_calls(&body, ",{\"type\":\"function_call_output\",\"call_id\":\"c%u\",\"output\":\"y\"}",
+                CALLS, STEP);
+    BUF_LIT(&body, "]}");
+    assert_true(buf_ok(&body));
+    clock_t start = clock();
+    for (size_t i = 0; i < ARRAY_LEN(written); i++) {
+        struct arena *arena = arena_new(4096);
+        struct llm_request request;
+        struct buf dropped = BUF_INIT, supplied = BUF_INIT;
+        struct llm_notes notes = {&dropped, &supplied};
+        struct llm_target target = {.model = STR("m"), .quirks = &no_quirks, .traits = &no_traits};
+        struct buf out = BUF_INIT;
+        assert_int_equal(
+            dialect_of(DIALECT_OPENAI_RESPONSES)->read_request(buf_str(&body), arena, &request), 0);
+        const struct dialect *dialect = dialect_of(written[i]);
+        assert_int_equal(dialect->write_request(&request, &target, arena, &notes, &out), 0);
+        assert_true(out.len > CALLS * sizeof("{\"id\":\"c1\",\"name\":\"f\"}"));
+        if (clock() - start > SECONDS_MAX * CLOCKS_PER_SEC)
+            fail_msg("%s: %d calls take too long", dialect->name, (int)CALLS);
+        buf_fini(&out);
+        buf_fini(&dropped);
+        buf_fini(&supplied);
+        arena_free(arena);
+    }
+    buf_fini(&body);
+}
+
 /* In their order, and of one name each. */
 static void no_unknown_member_gets_lost(void **state)
 {
@@ -125,6 +173,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(reading_costs_what_the_body_is_long),
+        cmocka_unit_test(calls_and_results_cost_what_the_body_is_long),
         cmocka_unit_test(no_unknown_member_gets_lost),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -106,10 +106,57 @@ static void calls_are_found_by_id(void **state)
     call->kind = BLOCK_TOOL_CALL;
     call->id = (struct text){STR("a\\/b"), true};
     call->name = TEXT_LIT("f");
-    assert_true(
-        text_eq(llm_request_call_name(&request, (struct text){STR("a\\/b"), true}), STR("f")));
-    assert_true(text_eq(llm_request_call_name(&request, text_plain(STR("a/b"))), STR("f")));
-    assert_false(text_is_some(llm_request_call_name(&request, TEXT_LIT("c"))));
+    struct llm_call_names names = {.arena = arena};
+    struct text escaped = {STR("a\\/b"), true};
+    assert_true(text_eq(llm_request_call_name(&names, &request, escaped), STR("f")));
+    assert_true(text_eq(llm_request_call_name(&names, &request, text_plain(STR("a/b"))), STR("f")));
+    assert_false(text_is_some(llm_request_call_name(&names, &request, TEXT_LIT("c"))));
+}
+
+static void add_call(struct llm_block **list, unsigned number, const char *name)
+{
+    struct llm_block *call = llm_block_add(arena, list, BLOCK_TOOL_CALL);
+    call->id = text_plain(arena_printf(arena, "call_%u", number));
+    call->name = text_plain(str_c(name));
+}
+
+static struct str name_of(struct llm_call_names *names, unsigned number)
+{
+    struct text id = text_plain(arena_printf(arena, "call_%u", number));
+    return llm_request_call_name(names, &request, id).s;
+}
+
+static void calls_that_come_later_are_found_and_the_first_of_two(void **state)
+{
+    struct llm_call_names names = {.arena = arena};
+    (void)state;
+    assert_int_equal(name_of(&names, 1).len, 0);
+    add('a', "");
+    assert_int_equal(name_of(&names, 1).len, 0);
+    add_call(&request.last_message->blocks, 1, "f");
+    assert_true(str_eq(name_of(&names, 1), STR("f")));
+    add_call(&request.last_message->blocks, 2, "g");
+    add('u', "x");
+    add('a', "y");
+    add_call(&request.last_message->blocks, 1, "late");
+    add_call(&request.last_message->blocks, 3, "h");
+    assert_true(str_eq(name_of(&names, 1), STR("f")));
+    assert_true(str_eq(name_of(&names, 2), STR("g")));
+    assert_true(str_eq(name_of(&names, 3), STR("h")));
+    assert_int_equal(name_of(&names, 4).len, 0);
+}
+
+static void many_calls_are_not_compared_with_each_other(void **state)
+{
+    enum { MANY = 100000 };
+    struct llm_call_names names = {.arena = arena};
+    (void)state;
+    for (unsigned i = 0; i < MANY; i++) {
+        add('a', "");
+        add_call(&request.last_message->blocks, i, "f");
+        assert_true(str_eq(name_of(&names, i / 2), STR("f")));
+    }
+    assert_true(names.compared < 6 * (uint64_t)MANY);
 }
 
 static void arguments_are_an_object_whatever_was_said(void **state)
@@ -194,6 +241,8 @@ int main(void)
         TEST(turns_alternate_with_results_first),
         TEST(tools_keep_their_role_where_it_is_one),
         TEST(calls_are_found_by_id),
+        TEST(calls_that_come_later_are_found_and_the_first_of_two),
+        TEST(many_calls_are_not_compared_with_each_other),
         TEST(arguments_are_an_object_whatever_was_said),
         TEST(extras_are_taken_once_and_by_those_who_know_them),
         TEST(notes_name_each_thing_once_and_fit_a_header),

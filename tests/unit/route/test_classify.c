@@ -85,6 +85,12 @@ static void errors_of_servers_that_imitate_openai(void **state)
          "{\"error\":{\"message\":\"That model is currently overloaded with other requests\","
          "\"type\":\"server_error\"}}",
          OUTCOME_THROTTLED},
+        {503, "{\"error\":{\"message\":\"Slow Down\",\"type\":\"server_error\",\"code\":null}}",
+         OUTCOME_THROTTLED},
+        {503,
+         "{\"error\":{\"message\":\"The service is unavailable.\",\"type\":\"server_error\","
+         "\"param\":null,\"code\":null}}",
+         OUTCOME_TRANSIENT},
         {503, "<html>Service Unavailable</html>", OUTCOME_TRANSIENT},
         {502, "", OUTCOME_TRANSIENT},
         {504, "{}", OUTCOME_TRANSIENT},

@@ -464,8 +464,11 @@ static void turns_follow_each_other(void **state)
 {
     struct health_route *a = health_route(STR("a")), *b = health_route(STR("b"));
     (void)state;
-    for (uint64_t i = 0; i < 10; i++)
+    for (uint64_t i = 0; i < 10; i++) {
+        assert_int_equal(health_next_turn(a), i);
+        assert_int_equal(health_next_turn(a), i);
         assert_int_equal(health_turn(a), i);
+    }
     assert_int_equal(health_turn(b), 0);
     assert_ptr_equal(health_route(STR("a")), a);
 }
