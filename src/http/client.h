@@ -56,7 +56,7 @@ struct http_call_request {
     uint64_t body_bytes;
     bool wants_trailers; /* kept in call->trailers, and the upstream is told so (TE); HTTP/2 only */
     bool is_open;        /* the body is sent by http_call_send, as it comes; HTTP/2 only */
-    struct str upgrade; /* "websocket": asks for that protocol, a 101 is an answer. Empty = no */
+    struct str upgrade;  /* "websocket": asks for that protocol, a 101 is an answer. Empty = no */
 };
 
 struct http_conn; /* a pooled connection: http/pool.h */

@@ -2,7 +2,8 @@
 
 weir is the server of the fuzzing client, and the client of the fuzzing server; the other end is the
 library `websockets`. What goes wrong without weir in between (that library's own bounds) may go
-wrong with it; nothing else may. WEIR_AUTOBAHN=all runs every case, which takes many minutes.
+wrong with it; nothing else may. WEIR_AUTOBAHN="9.* 12.1.*" names other cases,
+"*" is all of them, which take many minutes.
 """
 
 import asyncio
@@ -23,9 +24,9 @@ kosoku = pytest.importorskip("kosoku", reason="the package kosoku is not install
 SOME = ["1.*", "2.*", "3.*", "4.*", "5.*", "6.*", "7.*", "9.1.1", "9.2.1", "9.5.1", "9.6.1"]
 SOME += ["9.7.1", "9.8.1", "10.*"]
 SOME += [f"12.{kind}.1" for kind in range(1, 6)] + [f"13.{kind}.1" for kind in range(1, 8)]
-CASES = None if os.environ.get("WEIR_AUTOBAHN") == "all" else SOME
+CASES = os.environ.get("WEIR_AUTOBAHN", "").split() or SOME
 AT_ONCE = 4
-LIMIT_S = 3000 if CASES is None else 240
+LIMIT_S = 240 if CASES is SOME else 3000
 GOOD = {"OK", "NON-STRICT", "INFORMATIONAL", "UNIMPLEMENTED"}
 
 pytestmark = [
@@ -98,12 +99,12 @@ def make_settings(port, path):
 
 
 def assert_as_good(through, direct):
-    assert len(through) == len(direct) > 250
+    assert len(through) == len(direct) > (250 if CASES is SOME else 0)
     bad = failures(through)
     known = failures(direct)
     print(f"{len(through)} cases; without weir: {known}")
     assert {case: bad[case] for case in bad if case not in known} == {}
-    assert len(known) < len(direct) / 20, "the run without weir says nothing"
+    assert len(known) < len(direct) / 2, "the run without weir says nothing"
 
 
 def test_weir_is_as_good_a_server_as_the_one_behind_it(make_weir):
