@@ -366,6 +366,7 @@ def test_when_limited_fail_is_a_429_with_retry_after(behind):
     assert "limit" in got.error_message and (a.calls, b.calls) == (1, 1)
 
 
+@pytest.mark.http1("the bridge's threads need not keep the order")
 def test_the_queue_is_first_come_first_served_and_bounded(behind):
     """Each answer uses the key up for a while; those who wait are served in the order they came."""
     queue = {"length": 4, "wait": "30s"}
