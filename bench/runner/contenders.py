@@ -217,6 +217,22 @@ routing:
 """
 
 
+class SocketWeir(Weir):
+    """weir with a provider of realtime sessions, and one of streams."""
+
+    name = "weir, sockets"
+
+    def __init__(self, program, sockets_port):
+        super().__init__(program)
+        self.config = self.config.replace("log:\n", f"""\
+  ws:
+    base_url: "http://127.0.0.1:{sockets_port}/v1"
+    api_key: upstream-key-of-the-bench
+    allow_private: true
+log:
+""", 1)
+
+
 class RoutedWeir(Weir):
     """weir with a route for each model, on which everything that keeps a request alive is on."""
 

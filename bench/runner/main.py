@@ -33,6 +33,7 @@ class Bench:
         self.work = os.path.join(build, "bench", "work")
         shutil.rmtree(self.work, ignore_errors=True)
         self.load_program = program(build, "load")
+        self.sockets_program = program(build, "sockets")
         self.mock = Mock(program(build, "mock"), self.cores.mock)
         self.tokens = 0
         self.requests = 0

@@ -4,10 +4,12 @@ import statistics
 import time
 
 from . import h2load, processes
-from .contenders import PlainWeir, RoutedWeir, StuckLogWeir, over_h2
+from .contenders import PlainWeir, RoutedWeir, SocketWeir, StuckLogWeir, over_h2
+from .mock import Sockets
 from .processes import BenchError
 
 WARM_MS = 300
+SOCKET_BYTES = 250  # of a message of a session: what an event of the mock has, nearly
 SETTLE_S = 0.1  # for what a proxy still does behind the last byte: its log, its counters
 
 
@@ -87,6 +89,30 @@ def of_plain(measure_one, routed=RoutedWeir):
                 "cpu_ratio": other["cpu_us"] / plain["cpu_us"]}
 
     return measure
+
+
+def sockets(bench, contender):
+    """50 realtime sessions whose provider sends 50 messages a second: what a message costs the
+    proxy, how long it takes, and how long a client's interruption takes meanwhile. Beside it what
+    an event of the same size costs in as many streams, right before."""
+    tokens = cpu_per_token(50)(bench, contender)
+    tool = Sockets(bench.sockets_program, bench.cores.load, sessions=50, interval_ms=20,
+                   bytes=SOCKET_BYTES, seconds=bench.ms(2000, 8000) // 1000,
+                   key=contender.key)
+    with bench.running(SocketWeir(contender.program, tool.port)) as proxy:
+        tool.open(proxy.port)
+        cpu_before = proxy.cpu_ns()
+        result = tool.run()
+        cpu = proxy.cpu_ns() - cpu_before
+    if result["errors"] > 0:
+        bench.problems.append(f"{contender.name}: sockets: {result['first_fault']}")
+    cpu_us = cpu / 1000 / result["messages"]
+    return {"cpu_us": cpu_us, "event_cpu_us": tokens["cpu_us"],
+            "cpu_ratio": cpu_us / tokens["cpu_us"], "messages": result["messages"],
+            "transit_p50_us": result["transit_us"]["p50"],
+            "transit_p99_us": result["transit_us"]["p99"],
+            "cancel_p50_us": result["cancel_us"]["p50"],
+            "cancel_p99_us": result["cancel_us"]["p99"]}
 
 
 def _quantiles(times, name=""):

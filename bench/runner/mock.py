@@ -108,3 +108,34 @@ class Load:
         if process.returncode not in (0, 1) or not lines:
             raise BenchError(f"the load generator failed with status {process.returncode}")
         return json.loads(lines[-1])
+
+
+class Sockets:
+    """Realtime sessions, both ends of them: opened through a proxy, then run."""
+
+    def __init__(self, program, core, **settings):
+        command = [program]
+        for name, value in settings.items():
+            command += ["--" + name.replace("_", "-"), str(value)]
+        self.process = processes.start(command, core, stdin=subprocess.PIPE,
+                                       stdout=subprocess.PIPE, text=True)
+        self.port = int(self.process.stdout.readline())
+
+    def _say(self, line):
+        self.process.stdin.write(f"{line}\n")
+        self.process.stdin.flush()
+
+    def open(self, proxy_port):
+        self._say(proxy_port)
+        if self.process.stdout.readline().strip() != "open":
+            raise BenchError("the sessions do not open")
+
+    def run(self):
+        self._say("run")
+        try:
+            output, _ = self.process.communicate(timeout=120)
+        except subprocess.TimeoutExpired:
+            raise BenchError("the sessions do not end") from None
+        finally:
+            processes.end(self.process)
+        return json.loads(output.splitlines()[-1])

@@ -124,4 +124,12 @@ ROWS = [
     Row("resumable_tokens", "resumable, 50 streams x 50/s",
         measure.of_plain(measure.cpu_per_token(50), ResumableWeir),
         routed("CPU a token", 1.10), rounds=(3, 7), placement="together", contenders=("weir",)),
+    Row("sockets", "50 realtime sessions x 50/s", measure.sockets,
+        [Metric("cpu_us", "CPU a message", "us"),
+         Metric("event_cpu_us", "CPU an event of a stream", "us"),
+         Metric("cpu_ratio", "a message, of an event", "x", at_most=1.2),
+         Metric("transit_p99_us", "a message takes, p99", "us"),
+         Metric("cancel_p50_us", "an interruption takes, p50", "us"),
+         Metric("cancel_p99_us", "an interruption takes, p99", "us", at_most=1000)],
+        rounds=(2, 5), placement="together", contenders=("weir",)),
 ]

@@ -341,6 +341,12 @@ static const struct config_key provider_keys[] = {
      .detail = "A client may ask for one of them by its bare name, and `GET /v1/models` lists "
                "them. With `*` for any run of characters.",
      .example = "[gpt-4o, gpt-4o-mini]"},
+    {"passthrough", CONFIG_STRINGS, ARRAY(struct provider, passthrough, passthrough_count),
+     .fallback_note = "none", .help = "paths that clients may open as a WebSocket",
+     .detail = "`/passthrough/PROVIDER/path` is joined to that path of the provider, whatever is "
+               "spoken there. With `*` for any run of characters. A key's `models` hold for "
+               "`PROVIDER/path`.",
+     .example = "[\"/v1/listen\", \"/v1/speak*\"]"},
     {"paths", CONFIG_SECTION, .section = &provider_paths, .fallback_note = "the dialect's",
      .help = "paths of the operations, after base_url",
      .detail = "When one is written, those that are not written (here or in the catalogue) are "
@@ -581,6 +587,8 @@ static const struct config_key root_keys[] = {
      .help = "memory for streams, so that they survive a break on either side"},
     {"realtime", CONFIG_SECTION, .section = &config_realtime,
      .help = "sessions of realtime models (WebSocket)"},
+    {"bridge", CONFIG_SECTION, .section = &config_bridge,
+     .help = "WebSockets that carry many requests (`GET /v1/ws`)"},
     {"pool", CONFIG_SECTION, .section = &pool, .help = "idle connections to providers"},
     {"log", CONFIG_SECTION, .section = &log_section, .help = "what is written where"},
     {"metrics", CONFIG_SECTION, .section = &metrics, .help = "`GET /metrics`"},

@@ -373,5 +373,27 @@ static const struct config_key realtime_keys[] = {
      .min = 0, .max = 1000000, .fallback = "0",
      .help = "most sessions that a key may have at once; 0 = no bound",
      .detail = "One more is answered with 429. Without keys it is the bound of all together."},
+    {"session_tokens", CONFIG_INTEGER, FIELD(struct settings, realtime.session_tokens), .min = 0,
+     .max = 2000000000, .fallback = "0",
+     .help = "most tokens that a session may use, in and out; 0 = no bound",
+     .detail = "The answer that reaches it is the session's last: it ends with the close code "
+               "1008."},
 };
 const struct config_section config_realtime = SECTION(realtime_keys);
+
+/* --- bridge ------------------------------------------------------------------------------------
+ */
+
+static const struct config_key bridge_keys[] = {
+    {"requests", CONFIG_INTEGER, FIELD(struct settings, bridge.requests), .min = 1, .max = 10000,
+     .fallback = "64", .help = "most requests that a socket may carry at once"},
+    {"message", CONFIG_SIZE, FIELD(struct settings, bridge.message_bytes), .min = KIB, .max = GIB,
+     .fallback = "32MiB", .help = "largest message of a client, and so the largest request",
+     .detail = "A larger one ends the socket with the close code 1009."},
+    {"idle", CONFIG_DURATION, FIELD(struct settings, bridge.idle_ns), .min = 0, .max = DAY_NS,
+     .fallback = "15m", .help = "longest time without a request; 0 = no bound"},
+    {"ping", CONFIG_DURATION, FIELD(struct settings, bridge.ping_ns), .min = 0, .max = DAY_NS,
+     .fallback = "20s", .help = "how often a silent client is asked for a sign of life; 0 = never",
+     .detail = "A client that gives none in the same time again is taken for gone."},
+};
+const struct config_section config_bridge = SECTION(bridge_keys);

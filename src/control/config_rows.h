@@ -37,5 +37,7 @@ extern const struct config_section config_route;
 extern const struct config_section config_journal;
 /* `realtime`; its struct is struct settings. */
 extern const struct config_section config_realtime;
+/* `bridge`; its struct is struct settings. */
+extern const struct config_section config_bridge;
 
 #endif

@@ -12,6 +12,7 @@
 #include "control/notify.h"
 #include "control/process.h"
 #include "control/server_private.h"
+#include "gateway/bridge.h"
 #include "observe/access_log.h"
 #include "observe/metrics.h"
 #include "route/health.h"
@@ -78,6 +79,7 @@ static void drain_worker(struct worker *worker, void *arg)
     (void)worker;
     (void)arg;
     http_server_drain();
+    bridge_drain();
 }
 
 static void cancel_worker(struct worker *worker, void *arg)

@@ -1,4 +1,5 @@
 #include "base/clock.h"
+#include "gateway/bridge.h"
 #include "gateway/exchange.h"
 #include "gateway/operation.h"
 #include "gateway/query.h"
@@ -10,7 +11,7 @@
  * in the query is never logged: the record has the path without it.
  */
 
-static struct str client_credential(struct exchange *ex)
+struct str exchange_credential(struct exchange *ex)
 {
     static const struct str carriers[] = {STR_INIT("api-key"), STR_INIT("x-api-key"),
                                           STR_INIT("x-goog-api-key")};
@@ -23,7 +24,8 @@ static struct str client_credential(struct exchange *ex)
         if (value.len > 0)
             return str_trim(value);
     }
-    if (ex->operation->run == realtime_run)
+    if (ex->operation->run == realtime_run || ex->operation->run == bridge_run ||
+        ex->operation->run == realtime_passthrough_run)
         return realtime_credential(ex);
     if (ex->error_dialect == DIALECT_GEMINI)
         return query_value(ex->http->query, STR("key"), ex->arena);
@@ -128,7 +130,7 @@ YIELDS int exchange_authenticate(struct exchange *ex)
         return check_signature(ex);
     const struct virtual_key *key = NULL;
     enum key_verdict verdict =
-        key_table_check(shared->keys, client_credential(ex), ex->record.start_wall_ns, &key);
+        key_table_check(shared->keys, exchange_credential(ex), ex->record.start_wall_ns, &key);
     ex->key = key;
     if (key != NULL)
         ex->record.key_name = key->name;

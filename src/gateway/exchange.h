@@ -130,6 +130,8 @@ bool exchange_is_offered(const struct exchange *ex);
 
 /* Phases, in order. */
 YIELDS int exchange_authenticate(struct exchange *ex);
+/* The credential that came with the request, whoever's it is; empty = none. */
+struct str exchange_credential(struct exchange *ex);
 /* Once; a second call finds it read. */
 YIELDS int exchange_read_body(struct exchange *ex);
 YIELDS int exchange_scan(struct exchange *ex);

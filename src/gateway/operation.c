@@ -1,6 +1,7 @@
 #include "gateway/operation.h"
 
 #include "gateway/admin.h"
+#include "gateway/bridge.h"
 #include "gateway/capabilities.h"
 #include "gateway/count_tokens.h"
 #include "gateway/inference.h"
@@ -47,11 +48,10 @@
             realtime_run, STREAM_NEVER, FRAMING_SSE                                   \
     }
 
-#define LIVE(version_)                                                                             \
-    {                                                                                              \
-        "live", DIALECT_GEMINI, METHOD_GET,                                                        \
-            "/ws/google.ai.generativelanguage." version_ ".GenerativeService.BidiGenerateContent", \
-            true, OPERATION_LIVE, realtime_live_run, STREAM_NEVER, FRAMING_SSE                     \
+#define LIVE(service_)                                                                          \
+    {                                                                                           \
+        "live", DIALECT_GEMINI, METHOD_GET, "/ws/google." service_ "BidiGenerateContent", true, \
+            OPERATION_LIVE, realtime_live_run, STREAM_NEVER, FRAMING_SSE                        \
     }
 
 #define VERTEX "/projects/{any}/locations/{any}/publishers/{publisher}/models/{model}"
@@ -81,8 +81,10 @@ static const struct operation operations[] = {
     CHAT(DIALECT_GEMINI, "/v1/models/{model}:streamGenerateContent", STREAM_GEMINI,
          FRAMING_JSON_ARRAY),
     COUNT(DIALECT_GEMINI, "/v1/models/{model}:countTokens"),
-    LIVE("v1beta"),
-    LIVE("v1alpha"),
+    LIVE("ai.generativelanguage.v1beta.GenerativeService."),
+    LIVE("ai.generativelanguage.v1alpha.GenerativeService."),
+    LIVE("cloud.aiplatform.v1beta1.LlmBidiService/"),
+    LIVE("cloud.aiplatform.v1.LlmBidiService/"),
     LIST(DIALECT_GEMINI, "/v1beta/models"),
     ITEM(DIALECT_GEMINI, "/v1beta/models/{model}"),
 
@@ -106,7 +108,11 @@ static const struct operation operations[] = {
      OPERATION_COMPLETIONS, inference_run, STREAM_BY_BODY, FRAMING_SSE},
     CHAT(DIALECT_OPENAI_RESPONSES, "/responses", STREAM_BY_BODY, FRAMING_SSE),
     REALTIME("/realtime"),
+    {"passthrough", DIALECT_OPENAI_CHAT, METHOD_GET, "/passthrough/{publisher}/{model}", true,
+     OPERATION_COUNT, realtime_passthrough_run, STREAM_NEVER, FRAMING_SSE},
 
+    {"ws", DIALECT_OPENAI_CHAT, METHOD_GET, "/v1/ws", true, OPERATION_COUNT, bridge_run,
+     STREAM_NEVER, FRAMING_SSE},
     {"streams", DIALECT_OPENAI_CHAT, METHOD_GET, "/v1/streams/{model}", true, OPERATION_COUNT,
      streams_get, STREAM_NEVER, FRAMING_SSE},
     {"capabilities", DIALECT_OPENAI_CHAT, METHOD_GET, "/v1/weir/capabilities", true,
@@ -170,7 +176,8 @@ static enum dialect_id dialect_guess(struct str path, enum dialect_id said)
 /* Those that HTTP/2 asks for with an extended CONNECT in place of GET (RFC 8441). */
 static bool is_websocket(const struct operation *op)
 {
-    return op->run == realtime_run || op->run == realtime_live_run;
+    return op->run == realtime_run || op->run == realtime_live_run ||
+           op->run == realtime_passthrough_run || op->run == bridge_run;
 }
 
 /* HEAD is answered wherever GET is: the server leaves the body out (RFC 9110 section 9.3.2). */

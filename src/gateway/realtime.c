@@ -21,10 +21,18 @@ static const struct str account_protocols[] = {
     STR_INIT("openai-project."),
 };
 
-/* What the path of the provider says itself, and credentials. */
+static const struct str credentials[] = {
+    STR_INIT("api-key"),
+    STR_INIT("key"),
+    STR_INIT("access_token"),
+};
+
+/* What the path of the provider says itself, or weir alone is told. */
 static const struct str own_members[] = {
-    STR_INIT("model"),   STR_INIT("deployment"), STR_INIT("api-version"),
-    STR_INIT("api-key"), STR_INIT("key"),        STR_INIT("access_token"),
+    STR_INIT("model"),
+    STR_INIT("deployment"),
+    STR_INIT("api-version"),
+    STR_INIT("provider"),
 };
 
 struct str realtime_credential(struct exchange *ex)
@@ -95,21 +103,56 @@ YIELDS int realtime_begin(struct exchange *ex)
     return rt->client.protocols.ptr != NULL ? 0 : refuse_no_memory(ex);
 }
 
+/* What of the query goes on to the provider. */
+static void keep_query(struct exchange *ex)
+{
+    struct str query = ex->http->query;
+    for (size_t i = 0; i < ARRAY_LEN(credentials); i++)
+        query = query_without(query, credentials[i], ex->arena);
+    for (size_t i = 0; !ex->realtime->is_passthrough && i < ARRAY_LEN(own_members); i++)
+        query = query_without(query, own_members[i], ex->arena);
+    ex->realtime->query = query;
+}
+
+/*
+ * Transcriptions and calls that exist name no model in the URL: the first says it in an event, the
+ * second has one already. ?provider= says whose they are, else it is the first that has sessions;
+ * routing and keys know them as PROVIDER/transcription and PROVIDER/call.
+ */
+static struct str without_model(struct exchange *ex)
+{
+    struct str query = ex->http->query;
+    bool is_call = query_value(query, STR("call_id"), ex->arena).len > 0;
+    bool transcribes = str_eq(query_value(query, STR("intent"), ex->arena), STR("transcription"));
+    struct str name = query_value(query, STR("provider"), ex->arena);
+    const struct settings *settings = ex->settings;
+    for (unsigned i = 0; name.len == 0 && i < settings->provider_count; i++) {
+        const struct provider *p = &settings->providers[i];
+        if (!p->is_simulated && p->paths[OPERATION_REALTIME].len > 0)
+            name = p->name;
+    }
+    struct str parts[] = {name, is_call ? STR("/call") : STR("/transcription")};
+    if (name.len == 0 || !(is_call || transcribes))
+        return STR_EMPTY;
+    ex->realtime->has_no_model = true;
+    return arena_concat(ex->arena, parts, ARRAY_LEN(parts));
+}
+
 YIELDS static int read_query(struct exchange *ex)
 {
     struct str query = ex->http->query;
     ex->asked = query_value(query, STR("model"), ex->arena);
     if (ex->asked.len == 0)
         ex->asked = query_value(query, STR("deployment"), ex->arena);
+    if (ex->asked.len == 0)
+        ex->asked = without_model(ex);
     ex->record.model_asked = ex->asked;
     if (ex->asked.len == 0) {
         refuse(ex, REFUSE_BODY, STR("model"),
                "You must provide a model: add ?model=... to the URL.");
         return -ERR_INVALID;
     }
-    for (size_t i = 0; i < ARRAY_LEN(own_members); i++)
-        query = query_without(query, own_members[i], ex->arena);
-    ex->realtime->query = query;
+    keep_query(ex);
     return 0;
 }
 
@@ -141,22 +184,66 @@ YIELDS void realtime_run(struct exchange *ex)
         realtime_try(ex);
 }
 
+/* PROVIDER/path: that provider's own path, which keys may allow like a model. */
+YIELDS void realtime_passthrough_run(struct exchange *ex)
+{
+    struct str parts[] = {ex->path.publisher, STR("/"), ex->path.model};
+    if (realtime_begin(ex) < 0)
+        return;
+    ex->asked = arena_concat(ex->arena, parts, ARRAY_LEN(parts));
+    ex->record.model_asked = ex->asked;
+    ex->realtime->is_passthrough = true;
+    keep_query(ex);
+    realtime_try(ex);
+}
+
 /* --- an attempt --- */
+
+/* The provider's path for the session; empty where it has none. */
+static struct str path_of(struct exchange *ex)
+{
+    const struct provider *p = ex->upstream->provider;
+    const struct realtime *rt = ex->realtime;
+    if (p->is_simulated)
+        return STR_EMPTY;
+    if (!rt->is_passthrough) {
+        struct str path = p->paths[ex->operation->upstream];
+        ptrdiff_t at = str_index(path, '?');
+        return rt->has_no_model && at >= 0 ? str_head(path, (size_t)at) : path;
+    }
+    struct str parts[] = {STR("/"), ex->target.model};
+    struct str path = arena_concat(ex->head_arena, parts, ARRAY_LEN(parts));
+    /* No way out of what is allowed by "..", encoded or not. */
+    if (str_find(path, STR("..")) >= 0 || str_find(path, STR("%")) >= 0)
+        return STR_EMPTY;
+    for (unsigned i = 0; i < p->passthrough_count; i++) {
+        if (str_glob(p->passthrough[i], path))
+            return path;
+    }
+    return STR_EMPTY;
+}
+
+YIELDS static void refuse_path(struct exchange *ex)
+{
+    const struct provider *p = ex->upstream->provider;
+    bool is_passthrough = ex->realtime->is_passthrough;
+    if (!attempts_unfit(ex))
+        refuse(ex, REFUSE_OPERATION, STR("model"),
+               "The provider '%.*s' does not offer '%s'. Ask for another model, or set "
+               "providers.%.*s.%s.",
+               STR_ARG(p->name), ex->operation->name, STR_ARG(p->name),
+               is_passthrough                              ? "passthrough"
+               : ex->operation->upstream == OPERATION_LIVE ? "paths.live"
+                                                           : "paths.realtime");
+}
 
 YIELDS int realtime_prepare(struct exchange *ex)
 {
-    const struct provider *p = ex->upstream->provider;
-    enum provider_operation operation = ex->operation->upstream;
-    struct str path = p->paths[operation];
-    ex->provider = dialect_of(p->dialect);
-    ex->upstream_operation = operation;
-    if (path.len == 0 || p->is_simulated) {
-        if (!attempts_unfit(ex))
-            refuse(ex, REFUSE_OPERATION, STR("model"),
-                   "The provider '%.*s' does not offer '%s'. Ask for another model, or set "
-                   "providers.%.*s.paths.%s.",
-                   STR_ARG(p->name), ex->operation->name, STR_ARG(p->name),
-                   provider_operation_names[operation]);
+    struct str path = path_of(ex);
+    ex->provider = dialect_of(ex->upstream->provider->dialect);
+    ex->upstream_operation = ex->operation->upstream;
+    if (path.len == 0) {
+        refuse_path(ex);
         return -ERR_INVALID;
     }
     exchange_set_target(ex);
@@ -203,23 +290,73 @@ static bool add_answer_headers(struct exchange *ex)
 
 /* What is noticed of a session while it lasts. */
 struct watching {
+    const struct exchange *ex;
+    const struct snapshot *judged; /* the config by which the key was looked at last */
     struct realtime_observer observer;
     struct metrics_session *metrics;
 };
 
 static void on_timing(void *ctx, enum realtime_timing timing, int64_t ns)
 {
+    static const enum metrics_session_time times[] = {
+        [REALTIME_FIRST_DELTA] = METRICS_SESSION_FIRST,
+        [REALTIME_FIRST_AUDIO] = METRICS_SESSION_FIRST_AUDIO,
+        [REALTIME_FIRST_TEXT] = METRICS_SESSION_FIRST_TEXT,
+        [REALTIME_BARGE_IN] = METRICS_SESSION_BARGE_IN,
+    };
     struct watching *w = ctx;
-    if (timing == REALTIME_BARGE_IN)
-        metrics_session_barge_in(w->metrics, ns);
-    else
-        metrics_session_first(w->metrics, ns);
+    metrics_session_time(w->metrics, times[timing], ns);
 }
 
 static void observe(void *ctx, bool is_from_client, const struct ws_piece *piece)
 {
     struct watching *w = ctx;
     realtime_observe(&w->observer, is_from_client, piece, clock_mono_ns());
+}
+
+/* The key as the config has it now: it may be gone, have ended, or allow the model no more. */
+static bool key_still_stands(const struct watching *w, const struct settings *settings)
+{
+    const struct exchange *ex = w->ex;
+    struct str parts[] = {ex->record.provider, STR("/"), ex->record.model};
+    for (unsigned i = 0; i < settings->key_count; i++) {
+        const struct virtual_key *key = &settings->keys[i];
+        if (!str_eq(key->name, ex->key->name))
+            continue;
+        struct str resolved = arena_concat(ex->arena, parts, ARRAY_LEN(parts));
+        return memcmp(key->sha256, ex->key->sha256, KEY_HASH_BYTES) == 0 &&
+               virtual_key_verdict(key, clock_wall_ns()) == KEY_OK &&
+               virtual_key_allows(key, ex->asked, resolved);
+    }
+    return false;
+}
+
+/* A session lasts: what was allowed when it began is looked at as it goes on. */
+static struct str judge(void *ctx)
+{
+    struct watching *w = ctx;
+    const struct exchange *ex = w->ex;
+    const struct token_usage *usage = &w->observer.usage;
+    int64_t most = ex->settings->realtime.session_tokens;
+    const struct snapshot *now = ex->thread->current->shared;
+    if (most > 0 && MAX(usage->input, 0) >= most - MAX(usage->output, 0))
+        return STR("the session has used its tokens (realtime.session_tokens)");
+    if (ex->key == NULL)
+        return STR_EMPTY;
+    if (virtual_key_verdict(ex->key, clock_wall_ns()) != KEY_OK)
+        return STR("the API key has expired");
+    if (now != w->judged && !key_still_stands(w, now->settings))
+        return STR("the API key may not be used for this any more");
+    w->judged = now;
+    return STR_EMPTY;
+}
+
+/* When the key ends, on the clock of waits. */
+static int64_t key_ends_ns(const struct exchange *ex)
+{
+    if (ex->key == NULL || ex->key->expires_wall_ns == 0)
+        return CLOCK_NEVER;
+    return clock_add_ns(clock_mono_ns(), MAX(ex->key->expires_wall_ns - clock_wall_ns(), 0));
 }
 
 static void note_observed(struct exchange *ex, const struct realtime_observer *o)
@@ -246,6 +383,7 @@ static void note_result(struct exchange *ex, const struct session_result *result
         [SESSION_UPSTREAM_BROKEN] = STR_INIT("stream_broken"),
         [SESSION_IDLE] = STR_INIT("ok"),
         [SESSION_TIME_OVER] = STR_INIT("ok"),
+        [SESSION_POLICY] = STR_INIT("client_error"),
         [SESSION_SHUTDOWN] = STR_INIT("gateway_error"),
         [SESSION_NO_MEMORY] = STR_INIT("gateway_error"),
     };
@@ -311,9 +449,13 @@ YIELDS static void run_session(struct exchange *ex)
         .stall_ns = ex->settings->timeouts.client_stall,
         .message_max = limits->message_bytes,
         .has_deflate = rt->agreed.has_deflate,
-        .observe = observe,
+        .observe = rt->is_passthrough ? NULL : observe,
         .observe_ctx = &watching,
+        .judge = judge,
+        .judge_ctx = &watching,
+        .judge_at_ns = key_ends_ns(ex),
     };
+    watching = (struct watching){.ex = ex, .judged = ex->ts->shared};
     watching.metrics = metrics_session(ex->record.operation, ex->record.provider, ex->record.model);
     realtime_observer_init(&watching.observer,
                            ex->operation->upstream == OPERATION_LIVE ? REALTIME_GEMINI

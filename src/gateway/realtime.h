@@ -25,8 +25,10 @@ struct realtime {
     char key[WS_KEY_LEN];
     struct channel channel;  /* to the client */
     struct channel provider; /* to it, until the call is finished */
-    bool is_open;   /* the client was answered already: its first message names the model */
-    bool is_joined; /* a provider has accepted */
+    bool is_open;        /* the client was answered already: its first message names the model */
+    bool is_joined;      /* a provider has accepted */
+    bool has_no_model;   /* and the provider is to be told none */
+    bool is_passthrough; /* a path of the provider's own, whatever is spoken there */
     /* Where it was: that message, and what came behind it. */
     enum ws_opcode first_opcode;
     struct buf first, ahead;
@@ -34,6 +36,8 @@ struct realtime {
 
 /* An endpoint: GET with Upgrade: websocket, the model in the query (OpenAI, Azure). */
 YIELDS void realtime_run(struct exchange *ex);
+/* /passthrough/PROVIDER/path: whatever that path of the provider speaks. */
+YIELDS void realtime_passthrough_run(struct exchange *ex);
 /* The same with the model in the first message (Gemini's BidiGenerateContent): realtime_live.c. */
 YIELDS void realtime_live_run(struct exchange *ex);
 /* Sends the provider the client's first message, with the target's model in it. 0 or -ERR_x. */

@@ -136,6 +136,18 @@ YIELDS static int read_model(struct exchange *ex)
 
 /* --- the provider --- */
 
+/* As the provider names it in a setup: Vertex AI wants the whole path. */
+static struct str full_model(const struct exchange *ex)
+{
+    const struct provider *p = ex->upstream->provider;
+    struct str plain[] = {STR("models/"), ex->target.model};
+    struct str whole[] = {
+        STR("projects/"),          p->places[PLACE_PROJECT],          STR("/locations/"),
+        p->places[PLACE_LOCATION], STR("/publishers/google/models/"), ex->target.model};
+    return p->variant == VARIANT_VERTEX ? arena_concat(ex->arena, whole, ARRAY_LEN(whole))
+                                        : arena_concat(ex->arena, plain, ARRAY_LEN(plain));
+}
+
 YIELDS int realtime_live_begin(struct exchange *ex)
 {
     struct realtime *rt = ex->realtime;
@@ -147,8 +159,7 @@ YIELDS int realtime_live_begin(struct exchange *ex)
     int r = json_scan_object(text, ex->settings->json_depth, wants, ARRAY_LEN(wants), &scan);
     if (r < 0)
         return r;
-    struct str name[] = {STR("models/"), ex->target.model};
-    buf_add_json(&model, arena_concat(ex->arena, name, ARRAY_LEN(name)));
+    buf_add_json(&model, full_model(ex));
     struct json_edit edit = json_edit_replace(scan.found[0].value, buf_str(&model));
     int count = json_splice_iov(text, &edit, 1, pieces, ARRAY_LEN(pieces));
     for (int i = 0; i < count; i++)

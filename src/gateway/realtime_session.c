@@ -49,6 +49,8 @@ struct session {
     bool is_ending;
     int64_t active_ns; /* when a message crossed last */
     int64_t close_by_ns;
+    int64_t judge_at_ns;
+    struct str verdict;    /* what the judge said */
     char ping[PING_BYTES]; /* the payload of our pings, to know their pongs by */
 };
 
@@ -72,6 +74,8 @@ static const struct {
                       STR_INIT("the session was idle for too long")},
     [SESSION_TIME_OVER] = {"time_over", WS_CLOSE_GOING_AWAY, WS_CLOSE_GOING_AWAY,
                            STR_INIT("the session has reached its time limit")},
+    [SESSION_POLICY] = {"policy", WS_CLOSE_POLICY, WS_CLOSE_GOING_AWAY,
+                        STR_INIT("the gateway has ended the session")},
     [SESSION_SHUTDOWN] = {"shutting_down", WS_CLOSE_GOING_AWAY, WS_CLOSE_GOING_AWAY,
                           STR_INIT("the gateway is shutting down")},
     [SESSION_NO_MEMORY] = {"overloaded", WS_CLOSE_TRY_LATER, WS_CLOSE_GOING_AWAY,
@@ -203,6 +207,16 @@ static void end_unwritable(struct flow *f, int code)
     f->is_mid_frame = true; /* nothing can be said on that socket any more */
 }
 
+static void judge(struct session *s)
+{
+    const struct session_settings *t = s->settings;
+    if (s->is_ending || t->judge == NULL)
+        return;
+    s->verdict = t->judge(t->judge_ctx);
+    if (s->verdict.len > 0)
+        end_session(s, SESSION_POLICY);
+}
+
 YIELDS static void take_bytes(struct flow *f, char *bytes, size_t len)
 {
     struct ws_piece piece;
@@ -215,6 +229,8 @@ YIELDS static void take_bytes(struct flow *f, char *bytes, size_t len)
     else if (r < 0)
         end_session(f->session,
                     f->is_from_client ? SESSION_CLIENT_BROKEN : SESSION_UPSTREAM_BROKEN);
+    else
+        judge(f->session);
 }
 
 /* --- time --- */
@@ -228,6 +244,7 @@ static int64_t next_tick_ns(const struct flow *f, int64_t ping_from_ns)
 {
     const struct session_settings *t = f->session->settings;
     int64_t tick_ns = MIN(after(ping_from_ns, t->ping_ns), t->deadline_ns);
+    tick_ns = MIN(tick_ns, f->session->judge_at_ns);
     return MIN(tick_ns, after(f->session->active_ns, t->idle_ns));
 }
 
@@ -249,6 +266,13 @@ YIELDS static void on_tick(struct flow *f)
     const struct session_settings *t = s->settings;
     int64_t now_ns = loop_now_ns();
     int64_t asked_ns = f->other->pinged_ns; /* whom this flow reads is pinged by the other one */
+    bool is_for_judge = now_ns >= s->judge_at_ns;
+    judge(s);
+    /* The clock on the wall, by which keys end, may be behind. */
+    if (is_for_judge)
+        s->judge_at_ns = clock_add_ns(now_ns, NS_PER_SEC);
+    if (s->is_ending || is_for_judge)
+        return;
     if (now_ns >= t->deadline_ns)
         end_session(s, SESSION_TIME_OVER);
     else if (now_ns >= after(s->active_ns, t->idle_ns))
@@ -332,6 +356,8 @@ YIELDS static void say_goodbye(struct flow *f)
         if (code == 0) {
             code = theirs->close_code;
             reason = str_c(code == WS_CLOSE_TOO_LARGE ? "a message is larger than the limit" : "");
+        } else if (s->end == SESSION_POLICY && !f->is_from_client) {
+            reason = s->verdict;
         } else if (s->end == SESSION_CLOSED) {
             code = f->other->has_closed ? f->other->code : WS_CLOSE_NORMAL;
         }
@@ -368,7 +394,11 @@ YIELDS void session_run(struct channel *client, struct channel *upstream,
                         const struct session_settings *settings, struct session_result *result)
 {
     struct session s = {
-        .settings = settings, .active_ns = loop_now_ns(), .close_by_ns = CLOCK_NEVER};
+        .settings = settings,
+        .active_ns = loop_now_ns(),
+        .close_by_ns = CLOCK_NEVER,
+        .judge_at_ns = settings->judge != NULL ? settings->judge_at_ns : CLOCK_NEVER,
+    };
     random_id(s.ping, PING_BYTES);
     flow_init(&s.up, &s, client, upstream, true);
     flow_init(&s.down, &s, upstream, client, false);

@@ -22,6 +22,11 @@ struct session_settings {
      */
     void (*observe)(void *ctx, bool is_from_client, const struct ws_piece *piece);
     void *observe_ctx;
+    /* Asked after what has crossed, when judge_at_ns comes and when nothing crosses: why the
+     * session must end now; empty = it goes on. NULL = nobody. */
+    struct str (*judge)(void *ctx);
+    void *judge_ctx;
+    int64_t judge_at_ns; /* CLOCK_NEVER = none */
 };
 
 enum session_end {
@@ -32,6 +37,7 @@ enum session_end {
     SESSION_UPSTREAM_BROKEN, /* */
     SESSION_IDLE,
     SESSION_TIME_OVER,
+    SESSION_POLICY, /* the judge has ended it */
     SESSION_SHUTDOWN,
     SESSION_NO_MEMORY,
     SESSION_END_COUNT

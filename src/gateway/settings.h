@@ -63,6 +63,14 @@ struct realtime_settings {
     int64_t session_ns;        /* of a whole session; 0 = no bound */
     uint64_t message_bytes;    /* of one message, either way */
     uint32_t sessions_per_key; /* at once; 0 = no bound */
+    uint32_t session_tokens;   /* in and out, of a session; 0 = no bound */
+};
+
+/* Sockets that carry many requests (GET /v1/ws). */
+struct bridge_settings {
+    int64_t ping_ns, idle_ns; /* as those of sessions; idle: without a request */
+    uint64_t message_bytes;   /* of one message of the client */
+    uint32_t requests;        /* of one socket, at once */
 };
 
 struct settings {
@@ -85,6 +93,7 @@ struct settings {
     struct route_policy routing; /* of names without a route; what routes inherit */
     struct journal_settings journal;
     struct realtime_settings realtime;
+    struct bridge_settings bridge;
     struct http_limits limits;
     enum unmappable_mode unmappable;
     uint64_t response_store_bytes; /* for previous_response_id; 0 = off */

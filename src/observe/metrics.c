@@ -272,12 +272,14 @@ struct metrics_session *metrics_session(struct str operation, struct str provide
     return (struct metrics_session *)(void *)find_target(operation, provider, &model, true);
 }
 
-void metrics_session_first(struct metrics_session *session, int64_t ns)
+void metrics_session_time(struct metrics_session *session, enum metrics_session_time time,
+                          int64_t ns)
 {
-    histogram_observe(&session->words[TARGET_FIRST_TOKEN], &histogram_first_bounds, ns);
-}
-
-void metrics_session_barge_in(struct metrics_session *session, int64_t ns)
-{
-    histogram_observe(&session->words[TARGET_BARGE_IN], &histogram_first_bounds, ns);
+    static const enum target_word words[] = {
+        [METRICS_SESSION_FIRST] = TARGET_FIRST_TOKEN,
+        [METRICS_SESSION_FIRST_AUDIO] = TARGET_FIRST_AUDIO,
+        [METRICS_SESSION_FIRST_TEXT] = TARGET_FIRST_TEXT,
+        [METRICS_SESSION_BARGE_IN] = TARGET_BARGE_IN,
+    };
+    histogram_observe(&session->words[words[time]], &histogram_first_bounds, ns);
 }

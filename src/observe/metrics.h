@@ -31,13 +31,19 @@ struct metrics_gaps;
 struct metrics_gaps *metrics_gaps(struct str operation, struct str provider, struct str model);
 void metrics_gap(struct metrics_gaps *gaps, int64_t gap_ns);
 
-/* The same for the answers of a realtime session: time to the first delta of each, and from an
- * interruption to the last delta. */
+/* The same for the answers of a realtime session: time to the first delta of each, to its first
+ * sound, to its first text, and from an interruption to the last delta. */
+enum metrics_session_time {
+    METRICS_SESSION_FIRST,
+    METRICS_SESSION_FIRST_AUDIO,
+    METRICS_SESSION_FIRST_TEXT,
+    METRICS_SESSION_BARGE_IN,
+};
 struct metrics_session;
 struct metrics_session *metrics_session(struct str operation, struct str provider,
                                         struct str model);
-void metrics_session_first(struct metrics_session *session, int64_t ns);
-void metrics_session_barge_in(struct metrics_session *session, int64_t ns);
+void metrics_session_time(struct metrics_session *session, enum metrics_session_time time,
+                          int64_t ns);
 
 /* What else happens. */
 enum metrics_counter {

@@ -205,6 +205,12 @@ static const struct histogram_family histograms[] = {
     {"weir_realtime_barge_in_seconds",
      "Time from an interruption of a realtime answer to the last of it that still came.",
      KIND_TARGET, &target_names, TARGET_BARGE_IN, &histogram_first_bounds},
+    {"weir_realtime_first_audio_seconds",
+     "Time from the wish for a realtime answer to its first sound.", KIND_TARGET, &target_names,
+     TARGET_FIRST_AUDIO, &histogram_first_bounds},
+    {"weir_realtime_first_text_seconds",
+     "Time from the wish for a realtime answer to its first text, or text of its speech.",
+     KIND_TARGET, &target_names, TARGET_FIRST_TEXT, &histogram_first_bounds},
 };
 
 static void write_histograms(struct buf *out)

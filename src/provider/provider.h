@@ -130,6 +130,8 @@ struct provider {
     struct str *models; /* what it offers: ids, or globs such as gpt-*; for bare names, and ids for
                            /v1/models; may be empty */
     unsigned model_count;
+    struct str *passthrough; /* paths that clients may open as a WebSocket; globs */
+    unsigned passthrough_count;
     struct provider_quirks quirks;
     struct llm_quirks llm_quirks;       /* what the dialect's writers have to know */
     struct provider_traits_row *traits; /* the row's own, before those that are built in */

@@ -17,12 +17,12 @@ static const struct {
     {STR_INIT("input_audio_buffer.speech_started"), false, REALTIME_INTERRUPTS},
     {STR_INIT("input_audio_buffer.speech_stopped"), false, REALTIME_ASKS},
     {STR_INIT("response.created"), false, REALTIME_BEGINS},
-    {STR_INIT("response.output_audio.delta"), false, REALTIME_DELTA},
-    {STR_INIT("response.output_text.delta"), false, REALTIME_DELTA},
-    {STR_INIT("response.output_audio_transcript.delta"), false, REALTIME_DELTA},
-    {STR_INIT("response.audio.delta"), false, REALTIME_DELTA},
-    {STR_INIT("response.text.delta"), false, REALTIME_DELTA},
-    {STR_INIT("response.audio_transcript.delta"), false, REALTIME_DELTA},
+    {STR_INIT("response.output_audio.delta"), false, REALTIME_AUDIO_DELTA},
+    {STR_INIT("response.output_text.delta"), false, REALTIME_TEXT_DELTA},
+    {STR_INIT("response.output_audio_transcript.delta"), false, REALTIME_TEXT_DELTA},
+    {STR_INIT("response.audio.delta"), false, REALTIME_AUDIO_DELTA},
+    {STR_INIT("response.text.delta"), false, REALTIME_TEXT_DELTA},
+    {STR_INIT("response.audio_transcript.delta"), false, REALTIME_TEXT_DELTA},
     {STR_INIT("response.function_call_arguments.delta"), false, REALTIME_DELTA},
     {STR_INIT("response.done"), false, REALTIME_ENDS},
 };
@@ -40,6 +40,8 @@ void realtime_observer_fini(struct realtime_observer *o)
 {
     buf_fini(&o->from_client.bytes);
     buf_fini(&o->from_upstream.bytes);
+    ws_inflater_free(o->from_client.inflater);
+    ws_inflater_free(o->from_upstream.inflater);
 }
 
 /* --- tokens --- */
@@ -94,12 +96,24 @@ static void note_session(struct realtime_observer *o, struct str text)
     o->model_len = model.len;
 }
 
-static void note_delta(struct realtime_observer *o, int64_t now_ns)
+static void note_delta(struct realtime_observer *o, enum realtime_meaning meaning, int64_t now_ns)
 {
-    if (!o->has_delta && o->asked_ns > 0)
-        report(o, REALTIME_FIRST_DELTA, now_ns - o->asked_ns);
+    bool is_audio = meaning == REALTIME_AUDIO_DELTA, is_text = meaning == REALTIME_TEXT_DELTA;
+    if (!o->has_delta) {
+        o->from_ns = o->asked_ns;
+        o->asked_ns = 0;
+    }
+    if (o->from_ns > 0) {
+        if (!o->has_delta)
+            report(o, REALTIME_FIRST_DELTA, now_ns - o->from_ns);
+        if (is_audio && !o->has_audio)
+            report(o, REALTIME_FIRST_AUDIO, now_ns - o->from_ns);
+        if (is_text && !o->has_text)
+            report(o, REALTIME_FIRST_TEXT, now_ns - o->from_ns);
+    }
     o->has_delta = true;
-    o->asked_ns = 0;
+    o->has_audio = o->has_audio || is_audio;
+    o->has_text = o->has_text || is_text;
     o->last_delta_ns = now_ns;
 }
 
@@ -115,7 +129,7 @@ static void note_begin(struct realtime_observer *o, int64_t now_ns)
 {
     settle(o);
     o->is_answering = true;
-    o->has_delta = false;
+    o->has_delta = o->has_audio = o->has_text = false;
     o->interrupted_ns = 0;
     if (o->asked_ns == 0)
         o->asked_ns = now_ns;
@@ -128,7 +142,7 @@ static void note_end(struct realtime_observer *o)
         report(o, REALTIME_BARGE_IN, o->last_delta_ns - o->interrupted_ns);
     o->answers++;
     o->has_ended = true;
-    o->is_answering = o->has_delta = false;
+    o->is_answering = o->has_delta = o->has_audio = o->has_text = false;
     o->interrupted_ns = o->last_delta_ns = 0;
 }
 
@@ -147,7 +161,9 @@ void realtime_note(struct realtime_observer *o, enum realtime_meaning meaning, i
         note_begin(o, now_ns);
         break;
     case REALTIME_DELTA:
-        note_delta(o, now_ns);
+    case REALTIME_AUDIO_DELTA:
+    case REALTIME_TEXT_DELTA:
+        note_delta(o, meaning, now_ns);
         break;
     case REALTIME_ENDS:
         note_end(o);
@@ -192,30 +208,45 @@ static void note_message(struct realtime_observer *o, bool is_from_client, struc
 
 /* --- messages --- */
 
+/* A message that gets larger than this when it is inflated ends the reading of its direction. */
+enum { INFLATED_MAX = 4 << 20 };
+
+/* Adds what the piece says. Compressed messages share a window, so that all of them must be read,
+ * also those that nobody wants to know. */
+static void gather(struct realtime_message *m, const struct ws_piece *piece, bool ends)
+{
+    struct str part = str_n(piece->bytes, piece->len);
+    if (piece->is_compressed) {
+        if (m->inflater == NULL)
+            m->inflater = ws_inflater_new();
+        if (m->inflater == NULL || ws_inflate(m->inflater, part, ends, INFLATED_MAX, &m->bytes) < 0)
+            m->is_skipped = true;
+    } else if (m->bytes.len + part.len > REALTIME_EVENT_MAX) {
+        m->is_skipped = true;
+    } else if (!m->is_skipped) {
+        buf_add_str(&m->bytes, part);
+    }
+}
+
 void realtime_observe(struct realtime_observer *o, bool is_from_client,
                       const struct ws_piece *piece, int64_t now_ns)
 {
     struct realtime_message *m = is_from_client ? &o->from_client : &o->from_upstream;
     bool begins = piece->is_first && piece->opcode != WS_CONTINUATION;
     bool ends = piece->is_last && piece->is_final;
-    struct str part = str_n(piece->bytes, piece->len);
     /* Gemini's messages are JSON in binary frames as well. */
     if (begins)
-        m->is_skipped =
-            piece->is_compressed || (piece->message != WS_TEXT && o->language == REALTIME_OPENAI);
+        m->is_skipped = piece->message != WS_TEXT && o->language == REALTIME_OPENAI;
     /* Most messages come in one piece, which is read where it lies. */
-    if (begins && ends && !m->is_skipped) {
-        note_message(o, is_from_client, part, now_ns);
+    if (begins && ends && !m->is_skipped && !piece->is_compressed) {
+        note_message(o, is_from_client, str_n(piece->bytes, piece->len), now_ns);
         return;
     }
-    if (m->bytes.len + part.len > REALTIME_EVENT_MAX)
-        m->is_skipped = true;
-    if (!m->is_skipped)
-        buf_add_str(&m->bytes, part);
+    gather(m, piece, ends);
     if (ends && !m->is_skipped && buf_ok(&m->bytes))
         note_message(o, is_from_client, buf_str(&m->bytes), now_ns);
     else if (ends)
         o->unread++;
-    if (ends || m->is_skipped)
+    if (ends || (m->is_skipped && !piece->is_compressed))
         buf_fini(&m->bytes);
 }

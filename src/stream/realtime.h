@@ -2,8 +2,8 @@
  * Reads along a realtime session in OpenAI's events or Gemini's messages: which model, how many
  * tokens, how soon answers begin, and how soon they stop when somebody speaks in between. Nothing
  * is changed. Sans-I/O. The tasks of one session. Nothing yields. Owns what is incomplete of a
- * message, up to a bound; larger and compressed ones pass unread. Cannot fail: what is no event of
- * a known kind says nothing, and is counted where it is no JSON.
+ * message, up to a bound, and the windows of compression; larger messages pass unread. Cannot fail:
+ * what is no event of a known kind says nothing, and is counted where it is no JSON.
  *
  * https://platform.openai.com/docs/api-reference/realtime-server-events
  * https://ai.google.dev/api/live
@@ -14,6 +14,7 @@
 #include "base/buf.h"
 #include "dialect/usage.h"
 #include "http/websocket.h"
+#include "http/websocket_inflate.h"
 
 enum {
     REALTIME_EVENT_MAX = 256 * 1024, /* larger messages are not read */
@@ -23,7 +24,9 @@ enum {
 enum realtime_language { REALTIME_OPENAI, REALTIME_GEMINI };
 
 enum realtime_timing {
-    REALTIME_FIRST_DELTA, /* from the wish for an answer to its first text or audio */
+    REALTIME_FIRST_DELTA, /* from the wish for an answer to its first delta of any kind */
+    REALTIME_FIRST_AUDIO, /* the same to its first sound */
+    REALTIME_FIRST_TEXT,  /* and to its first text, or text of what is spoken */
     REALTIME_BARGE_IN,    /* from an interruption to the last delta of what was interrupted */
 };
 
@@ -34,8 +37,9 @@ struct realtime_observer {
     realtime_timing_fn *on_timing;
     void *ctx;
     struct realtime_message {
-        struct buf bytes; /* of a message that comes in parts */
+        struct buf bytes; /* of a message that comes in parts, or compressed */
         bool is_skipped;
+        struct ws_inflater *inflater; /* since the first compressed message */
     } from_client, from_upstream;
     char model[REALTIME_NAME_BYTES];
     size_t model_len;
@@ -43,9 +47,10 @@ struct realtime_observer {
     struct token_usage before; /* of those before the one under way */
     uint64_t answers, unread;  /* answers that ended; messages that could not be looked into */
     /* The answer under way. Times in ns of the monotonic clock; 0 = not yet. */
-    bool is_answering, has_delta;
+    bool is_answering, has_delta, has_audio, has_text;
     bool has_ended; /* one has, and no other has begun since */
     int64_t asked_ns, interrupted_ns, last_delta_ns;
+    int64_t from_ns; /* of which the times of the answer under way are counted */
 };
 
 void realtime_observer_init(struct realtime_observer *o, enum realtime_language language,

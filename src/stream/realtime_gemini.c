@@ -12,22 +12,37 @@ static const struct {
     {STR_INIT("realtimeInput"), STR_INIT("audioStreamEnd"), true, REALTIME_ASKS},
     {STR_INIT("realtimeInput"), STR_INIT("activityStart"), true, REALTIME_INTERRUPTS},
     {STR_INIT("serverContent"), STR_INIT("modelTurn"), false, REALTIME_DELTA},
-    {STR_INIT("serverContent"), STR_INIT("outputTranscription"), false, REALTIME_DELTA},
+    {STR_INIT("serverContent"), STR_INIT("outputTranscription"), false, REALTIME_TEXT_DELTA},
     {STR_INIT("serverContent"), STR_INIT("interrupted"), false, REALTIME_INTERRUPTS},
     {STR_INIT("serverContent"), STR_INIT("turnComplete"), false, REALTIME_ENDS},
     {STR_INIT("toolCall"), STR_INIT("functionCalls"), false, REALTIME_DELTA},
 };
 
+/* A turn's parts hold text, or sound as inlineData. */
+static enum realtime_meaning meaning_of(enum realtime_meaning meaning, struct str member,
+                                        struct str value)
+{
+    if (!json_string_eq(member, STR("modelTurn")))
+        return meaning;
+    return str_find(value, STR("\"inlineData\"")) >= 0 ? REALTIME_AUDIO_DELTA : REALTIME_TEXT_DELTA;
+}
+
+static bool is_delta(enum realtime_meaning meaning)
+{
+    return meaning == REALTIME_DELTA || meaning == REALTIME_AUDIO_DELTA ||
+           meaning == REALTIME_TEXT_DELTA;
+}
+
 static void note_member(struct realtime_observer *o, bool is_from_client, struct str kind,
-                        struct str member, int64_t now_ns)
+                        struct str member, struct str value, int64_t now_ns)
 {
     for (size_t i = 0; i < ARRAY_LEN(members); i++) {
         if (members[i].is_from_client != is_from_client || !json_string_eq(kind, members[i].kind) ||
             !json_string_eq(member, members[i].member))
             continue;
-        if (members[i].meaning == REALTIME_DELTA && !o->is_answering)
+        if (is_delta(members[i].meaning) && !o->is_answering)
             realtime_note(o, REALTIME_BEGINS, now_ns);
-        realtime_note(o, members[i].meaning, now_ns);
+        realtime_note(o, meaning_of(members[i].meaning, member, value), now_ns);
     }
 }
 
@@ -86,7 +101,7 @@ void realtime_note_gemini(struct realtime_observer *o, bool is_from_client, stru
         json_cursor_init(&content, value.text);
         while (json_iter_object(&content, &member, &inner) == 1) {
             if (inner.kind != JSON_FALSE && inner.kind != JSON_NULL)
-                note_member(o, is_from_client, kind, member, now_ns);
+                note_member(o, is_from_client, kind, member, inner.text, now_ns);
         }
     }
     if (usage.len > 0)

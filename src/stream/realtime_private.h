@@ -15,6 +15,8 @@ enum realtime_meaning {
     REALTIME_INTERRUPTS, /* the answer under way is to stop */
     REALTIME_BEGINS,
     REALTIME_DELTA,
+    REALTIME_AUDIO_DELTA,
+    REALTIME_TEXT_DELTA,
     REALTIME_ENDS,
     REALTIME_SESSION, /* tells of the session's model */
 };

@@ -10,6 +10,7 @@ import time
 import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
+from harness.certs import Authority
 from harness.sockets import PATIENCE_S, SocketUpstream, session
 from harness.weir import config, provider, virtual_key, wait_until
 
@@ -88,6 +89,29 @@ def test_both_directions_flow_at_once(realtime):
             assert s.recv(PATIENCE_S) == "y" * 10000
 
 
+def test_both_directions_flow_at_once_over_tls(make_weir, make_provider, tmp_path):
+    """The provider's side: one task reads a TLS connection while another writes it."""
+
+    def handler(socket):
+        writer = threading.Thread(target=lambda: [socket.send("x" * 50000) for _ in range(200)])
+        writer.start()
+        for message in socket:
+            socket.send(message)
+        writer.join(PATIENCE_S)
+
+    authority = Authority(tmp_path / "ca")
+    upstream = make_provider(handler, ssl=authority.server_context("IP:127.0.0.1"))
+    row = provider(upstream.url.replace("http:", "https:") + "/v1")
+    row["tls"] = {"ca_file": str(authority.cert)}
+    weir = make_weir(config({"up": row}))
+    with session(weir, max_queue=None) as s:
+        sender = threading.Thread(target=lambda: [s.send("y" * 50000) for _ in range(200)])
+        sender.start()
+        got = [s.recv(PATIENCE_S) for _ in range(400)]
+        sender.join(PATIENCE_S)
+    assert got.count("x" * 50000) == got.count("y" * 50000) == 200
+
+
 def test_a_pings_answer_is_the_providers(realtime):
     weir, _ = realtime()
     with session(weir, ping_interval=None) as s:
@@ -98,7 +122,8 @@ def event(type_, **more):
     return json.dumps({"type": type_, **more})
 
 
-def test_tokens_and_times_are_noticed(realtime):
+@pytest.mark.parametrize("compression", [None, "deflate"])
+def test_tokens_and_times_are_noticed(realtime, compression):
     """An answer that is interrupted, and one that is not; nothing of them is changed."""
     usage = {
         "total_tokens": 150,
@@ -120,7 +145,7 @@ def test_tokens_and_times_are_noticed(realtime):
         socket.recv()
 
     weir, _ = realtime(handler)
-    with session(weir, compression=None) as s:
+    with session(weir, compression=compression) as s:
         assert json.loads(s.recv(PATIENCE_S))["type"] == "session.created"
         for _ in range(2):
             s.send(event("response.create"))
@@ -135,6 +160,8 @@ def test_tokens_and_times_are_noticed(realtime):
     assert (entry["audio_input_tokens"], entry["audio_output_tokens"]) == (120, 80)
     target = {"provider": "up", "model": "m"}
     assert weir.metric("weir_realtime_barge_in_seconds_count", **target) == 2
+    assert weir.metric("weir_realtime_first_audio_seconds_count", **target) == 2
+    assert weir.metric("weir_realtime_first_text_seconds_count", **target) == 0
     first = {"gen_ai_operation_name": "realtime", "gen_ai_request_model": "m"}
     assert weir.metric("gen_ai_server_time_to_first_token_seconds_count", **first) == 2
 
@@ -513,3 +540,142 @@ def test_a_client_that_leaves_before_its_setup_leaves_nothing(live):
     entries = weir.log_entries(2, operation="live")
     assert [e["outcome"] for e in entries] == ["client_gone"] * 2
     wait_until(lambda: weir.fds() <= before + 1, what="descriptors given back")
+
+
+def test_vertex_ai_is_told_the_whole_name_of_the_model(make_weir, make_provider):
+    upstream = make_provider()
+    path = "/ws/google.cloud.aiplatform.v1beta1.LlmBidiService/BidiGenerateContent"
+    row = provider(
+        upstream.url,
+        dialect="gemini",
+        variant="vertex",
+        project="p-1",
+        location="europe-west4",
+        paths={"live": path},
+    )
+    weir = make_weir(config({"vertex": row}))
+    asked = "projects/mine/locations/us-central1/publishers/google/models/vertex/gemini-live"
+    with session(weir, path) as s:
+        s.send(setup(asked))
+        told = json.loads(s.recv(PATIENCE_S))
+    name = "projects/p-1/locations/europe-west4/publishers/google/models/gemini-live"
+    assert told == {"setup": {"model": name}}
+    assert upstream.requests[0].path == path
+
+
+# --- sessions without a model ---
+
+
+@pytest.mark.parametrize(
+    ("query", "told"),
+    [
+        ("intent=transcription", "?intent=transcription"),
+        ("call_id=rtc_1", "?call_id=rtc_1"),
+        ("intent=transcription&provider=up", "?intent=transcription"),
+    ],
+)
+def test_sessions_that_name_no_model_go_to_the_provider(realtime, query, told):
+    weir, upstream = realtime(keys=[virtual_key("me", KEY, models=["up/*"])])
+    with session(weir, "/v1/realtime?" + query, key=KEY) as s:
+        s.send("hi")
+        assert s.recv(PATIENCE_S) == "hi"
+    assert upstream.requests[0].path == "/v1/realtime" + told
+    name = "up/call" if "call_id" in query else "up/transcription"
+    assert weir.log_entries(1, operation="realtime")[0]["model"] == name
+
+
+# --- whatever a provider speaks ---
+
+
+def test_a_providers_own_path_is_passed_through(realtime, make_weir, make_provider):
+    upstream = make_provider(subprotocols=["voice"])
+    row = provider(upstream.url, passthrough=["/v1/listen", "/v1/speak*"])
+    key = virtual_key("me", KEY, models=["deep/v1/listen", "deep/v2*", "deep/v1/speak*"])
+    weir = make_weir(config({"deep": row}, keys=[key]))
+    path = "/passthrough/deep/v1/listen?encoding=linear16&model=nova&channel=1"
+    with session(weir, path, key=KEY, subprotocols=["voice"]) as s:
+        s.send(b"\x00\x01\xff")
+        assert s.recv(PATIENCE_S) == b"\x00\x01\xff"
+        s.send("not JSON")
+        assert s.recv(PATIENCE_S) == "not JSON"
+        assert s.subprotocol == "voice"
+    request = upstream.requests[0]
+    assert request.path == "/v1/listen?encoding=linear16&model=nova&channel=1"
+    assert request.headers["Authorization"] == "Bearer sk-upstream-secret"
+    entry = weir.log_entries(1, operation="passthrough")[0]
+    assert (entry["model"], entry["outcome"]) == ("deep/v1/listen", "ok")
+    assert weir.metric("weir_observer_errors_total") == 0
+    for other, status in (
+        ("deep/v2/listen", 400),  # not the provider's
+        ("deep/v1/other", 403),  # not the key's
+        ("deep/v1/speak/../admin", 400),
+        ("deep/v1/speak/%2e%2e/admin", 400),
+        ("nobody/v1/listen", 404),
+    ):
+        with pytest.raises(InvalidStatus) as caught:
+            session(weir, "/passthrough/" + other, key=KEY)
+        assert caught.value.response.status_code in (status, 403), other
+    assert len(upstream.requests) == 1
+
+
+# --- what ends a session from outside ---
+
+
+def talk_until_closed(s):
+    with pytest.raises(ConnectionClosed) as caught:
+        while True:
+            s.send("hi")
+            s.recv(PATIENCE_S)
+            time.sleep(0.02)
+    return caught.value.rcvd.code, caught.value.rcvd.reason
+
+
+def test_a_session_ends_when_its_key_is_taken_away(make_weir, make_provider):
+    upstream = make_provider()
+    settings = config({"up": provider(upstream.url + "/v1")})
+    settings["keys"] = [virtual_key("me", KEY), virtual_key("you", KEY + "2")]
+    weir = make_weir(settings)
+    with session(weir, key=KEY) as mine, session(weir, key=KEY + "2") as yours:
+        settings["keys"][0]["models"] = ["other/*"]
+        weir.write_config(settings)
+        weir.signal(signal.SIGHUP)
+        code, reason = talk_until_closed(mine)
+        assert code == 1008 and "may not be used" in reason
+        yours.send("hi")
+        assert yours.recv(PATIENCE_S) == "hi"
+    wait_until(lambda: len(upstream.closed) == 2, PATIENCE_S, "the provider's ends")
+    assert (1001, "the gateway has ended the session") in upstream.closed
+    (entry,) = weir.log_entries(1, operation="realtime", key="me")
+    assert (entry["outcome"], entry["error"]) == ("client_error", "policy")
+
+
+def test_a_silent_session_ends_with_its_key(realtime):
+    import datetime
+
+    end = datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(seconds=2)
+    expires = end.strftime("%Y-%m-%dT%H:%M:%SZ")
+    weir, _ = realtime(keys=[virtual_key("me", KEY, expires=expires)])
+    with session(weir, key=KEY) as s, pytest.raises(ConnectionClosed) as caught:
+        s.recv(PATIENCE_S)
+    assert caught.value.rcvd.code == 1008
+    assert "expired" in caught.value.rcvd.reason
+
+
+def test_a_session_ends_when_its_tokens_are_used(realtime):
+    usage = {"input_tokens": 30, "output_tokens": 30, "total_tokens": 60}
+
+    def handler(socket):
+        for _ in socket:
+            socket.send(event("response.done", response={"usage": usage}))
+
+    weir, _ = realtime(handler, realtime={"session_tokens": 100})
+    with session(weir) as s:
+        answers = 0
+        with pytest.raises(ConnectionClosed) as caught:
+            while True:
+                s.send(event("response.create"))
+                s.recv(PATIENCE_S)
+                answers += 1
+    assert answers == 2, "the answer that reaches the bound is delivered"
+    assert caught.value.rcvd.code == 1008
+    assert "realtime.session_tokens" in caught.value.rcvd.reason

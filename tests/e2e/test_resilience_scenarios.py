@@ -5,6 +5,7 @@ import socket
 import ssl
 import threading
 import time
+from datetime import datetime
 
 import pytest
 
@@ -366,9 +367,14 @@ def test_when_limited_fail_is_a_429_with_retry_after(behind):
     assert "limit" in got.error_message and (a.calls, b.calls) == (1, 1)
 
 
-@pytest.mark.http1("the bridge's threads need not keep the order")
+def asked_at(entry):
+    """When the provider was asked, in seconds."""
+    begun = datetime.fromisoformat(entry["time"]).timestamp()
+    return begun + (entry["duration_ms"] - entry["upstream_ms"]) / 1000
+
+
 def test_the_queue_is_first_come_first_served_and_bounded(behind):
-    """Each answer uses the key up for a while; those who wait are served in the order they came."""
+    """An answer uses the key up for a while; those who wait are served in the order they came."""
     queue = {"length": 4, "wait": "30s"}
     weir, a, b = behind(limited("wait", "a/m", queue=queue), more={"threads": 1})
     arrived, answers, threads = [], {}, []
@@ -391,9 +397,13 @@ def test_the_queue_is_first_come_first_served_and_bounded(behind):
     for one in threads:
         one.join(40)
     assert {n: got.status for n, got in answers.items()} == dict.fromkeys(range(1, 5), 200)
-    # Two that are let go one after the other may meet on their way to the provider.
+    # On their way to the provider they may overtake each other: when weir let them go counts.
     assert sorted(arrived) == ["0", "1", "2", "3", "4"]
-    assert all(abs(int(n) - place) <= 1 for place, n in enumerate(arrived)), arrived
+    logged = {e["request_id"]: e for e in weir.log_entries(6, operation="chat")}
+    sent = [asked_at(logged[answers[n].headers.get("x-weir-request-id")]) for n in range(1, 5)]
+    assert all(b > a - 0.002 for a, b in zip(sent, sent[1:], strict=False)), sent
+    served = [e["duration_ms"] for e in logged.values() if e["outcome"] == "ok"]
+    assert sum(ms > 500 for ms in served) == 4, served
 
 
 # --- parameters of a target ---

@@ -240,7 +240,7 @@ static void bad_variables_are_told(void **state)
         "${WEIR_T_SECRET}: 1",
         "weir.yaml:1:1: unknown key \"${WEIR_T_SECRET}\"; expected one of listen, "
         "threads, auth, keys, providers, models, routes, prices, unmappable, responses, limits, "
-        "timeouts, routing, journal, realtime, pool, log, metrics");
+        "timeouts, routing, journal, realtime, bridge, pool, log, metrics");
 }
 
 static void a_secret_is_in_no_message(void **state)

@@ -139,10 +139,11 @@ static void the_last_event_makes_the_stream_whole(void **state)
 /* Providers that number no events, and begin with something else. */
 static void a_response_without_numbers_is_counted(void **state)
 {
+    static const char created[] = "{\"type\":\"response.created\",\"response\":{\"id\":\"resp_7\","
+                                  "\"model\":\"big\",\"created_at\":77}}";
     static const char *const came[] = {
         "{\"type\":\"keepalive\"}",
-        "{\"type\":\"response.created\",\"response\":{\"id\":\"resp_7\",\"model\":\"big\","
-        "\"created_at\":77}}",
+        created,
         "{\"type\":\"response.in_progress\",\"response\":{\"id\":\"resp_8\"}}",
     };
     struct stream s;

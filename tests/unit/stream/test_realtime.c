@@ -10,6 +10,7 @@
 struct timings {
     int64_t first[4], barge_in[4];
     unsigned firsts, barge_ins;
+    int64_t audio_ns, text_ns; /* the last of each */
 };
 
 static void note(void *ctx, enum realtime_timing timing, int64_t ns)
@@ -17,6 +18,10 @@ static void note(void *ctx, enum realtime_timing timing, int64_t ns)
     struct timings *t = ctx;
     if (timing == REALTIME_FIRST_DELTA)
         t->first[t->firsts++] = ns;
+    else if (timing == REALTIME_FIRST_AUDIO)
+        t->audio_ns = ns;
+    else if (timing == REALTIME_FIRST_TEXT)
+        t->text_ns = ns;
     else
         t->barge_in[t->barge_ins++] = ns;
 }
@@ -207,6 +212,33 @@ static void turns_of_gemini_are_read(void **state)
     }
 }
 
+static void sound_and_text_are_timed_by_themselves(void **state)
+{
+    (void)state;
+    struct timings t = {0};
+    struct realtime_observer o;
+    realtime_observer_init(&o, REALTIME_OPENAI, note, &t);
+    say(&o, true, "{\"type\":\"response.create\"}", 100, 100);
+    say(&o, false, "{\"type\":\"response.created\"}", 100, 110);
+    say(&o, false, "{\"type\":\"response.output_audio_transcript.delta\"}", 100, 120);
+    say(&o, false, "{\"type\":\"response.output_audio.delta\"}", 100, 150);
+    say(&o, false, "{\"type\":\"response.output_audio.delta\"}", 100, 170);
+    assert_int_equal(t.firsts, 1);
+    assert_int_equal(t.first[0], 20);
+    assert_int_equal(t.text_ns, 20);
+    assert_int_equal(t.audio_ns, 50);
+    realtime_observer_fini(&o);
+
+    realtime_observer_init(&o, REALTIME_GEMINI, note, &t);
+    say(&o, true, "{\"clientContent\":{\"turnComplete\":true}}", 100, 1000);
+    say(&o, false, "{\"serverContent\":{\"modelTurn\":{\"parts\":[{\"inlineData\":{}}]}}}", 100,
+        1030);
+    say(&o, false, "{\"serverContent\":{\"outputTranscription\":{\"text\":\"x\"}}}", 100, 1070);
+    assert_int_equal(t.audio_ns, 30);
+    assert_int_equal(t.text_ns, 70);
+    realtime_observer_fini(&o);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -216,6 +248,7 @@ int main(void)
         cmocka_unit_test(clients_cannot_speak_for_the_provider),
         cmocka_unit_test(what_cannot_be_read_is_passed_over),
         cmocka_unit_test(turns_of_gemini_are_read),
+        cmocka_unit_test(sound_and_text_are_timed_by_themselves),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
