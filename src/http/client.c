@@ -112,7 +112,7 @@ static int skip_interim(struct http_call *call)
 
 static bool is_upgrade(const struct http_call *call)
 {
-    return call->head.status == 101 && call->request->upgrade.len > 0;
+    return call->head.status == 101 && call->wants_upgrade;
 }
 
 /* Bytes of the answer from the read buffer: 1 = the head is whole and what came after it is kept,
@@ -275,6 +275,7 @@ YIELDS int http_call_start(struct http_call *call, struct arena *arena,
         .timeouts = timeouts,
         .arena = arena,
         .start_ns = clock_mono_ns(),
+        .wants_upgrade = request->upgrade.len > 0,
     };
     int r = client_check_request(origin, request);
     if (r == 0 && request->upgrade.len > 0)
@@ -437,7 +438,6 @@ static int take_unread(struct http_call *call, struct http_pieces *pieces)
 
 YIELDS int http_call_send(struct http_call *call, const struct iovec *iov, int count, bool is_last)
 {
-    CHECK(call->request->is_open);
     return h2_call_send(call, iov, count, is_last);
 }
 

@@ -66,13 +66,14 @@ struct http_call {
     struct http_conn *conn; /* NULL once the connection went back to the pool, or was closed */
     struct h2_call *h2;     /* not NULL on HTTP/2: then many calls share the connection */
     const struct http_origin *origin;
-    const struct http_call_request *request;
+    const struct http_call_request *request; /* until the head is there */
     const struct http_timeouts *timeouts;
     struct arena *arena;
     struct h1_head head;
     struct http_headers trailers; /* whole once the last piece was read; HTTP/2 only */
     bool was_reused;              /* the connection had served a call before */
     bool was_retried;             /* the one free retry was used */
+    bool wants_upgrade;
     bool has_head;
     bool is_body_done;
     bool may_reuse;

@@ -46,7 +46,8 @@ struct h2_call {
     struct task *waiter;
     int broken; /* the connection has ended: -ERR_x */
     bool is_closed;
-    bool is_refused; /* the upstream has not looked at it */
+    bool is_refused;              /* the upstream has not looked at it */
+    bool is_open, wants_trailers; /* as the request said, which is gone once the head is there */
     uint32_t close_code;
 
     /* The request's body, as far as it is not in frames. */
@@ -257,7 +258,7 @@ static bool take_field(struct h2_call *s, struct str name, struct str value)
     call->bytes_in += name.len + value.len;
     if (s->head_bytes > limits->head_bytes || headers->count >= limits->header_count)
         s->complaint = "the headers of the upstream's answer are too large";
-    if (s->complaint != NULL || (s->has_head && !call->request->wants_trailers))
+    if (s->complaint != NULL || (s->has_head && !s->wants_trailers))
         return s->complaint == NULL;
     if (!s->has_head && str_eq(name, STR(":status")))
         return take_status(call, value);
@@ -473,7 +474,7 @@ static ssize_t on_fill(nghttp2_session *session, int32_t stream_id, uint8_t *to,
     size_t filled = 0;
     (void)source;
     (void)user_data;
-    if (s != NULL && s->call->request->is_open)
+    if (s != NULL && s->is_open)
         return fill_open(s, to, room, flags);
     if (s == NULL || s->is_cut)
         return s == NULL ? NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE : NGHTTP2_ERR_DEFERRED;
@@ -606,6 +607,8 @@ YIELDS int h2_call_start(struct http_call *call)
     *s = (struct h2_call){
         .client = client,
         .call = call,
+        .is_open = call->request->is_open,
+        .wants_trailers = call->request->wants_trailers,
         .part = call->request->body,
         .parts_left = call->request->body_count,
         .moved_ns = loop_now_ns(),
@@ -623,7 +626,7 @@ YIELDS int h2_call_start(struct http_call *call)
         return r;
     watch_liveness(client);
     send_now(client);
-    if (call->request->is_open) {
+    if (s->is_open) {
         call->sent_ns = clock_mono_ns();
         return 0;
     }
@@ -635,7 +638,7 @@ YIELDS int h2_call_send(struct http_call *call, const struct iovec *iov, int cou
     struct h2_call *s = call->h2;
     struct h2_sender me = {.task = task_self()};
     int r = 0;
-    if (s == NULL || is_dead(s) || s->out_ended)
+    if (s == NULL || !s->is_open || is_dead(s) || s->out_ended)
         return err_set(ERR_CLOSED, FAULT_UPSTREAM, "the upstream takes nothing more");
     for (int i = 0; i < count; i++)
         buf_add(&s->out, iov[i].iov_base, iov[i].iov_len);
@@ -687,7 +690,7 @@ YIELDS int h2_call_head(struct http_call *call)
             return r;
     }
     settle_head(s);
-    s->is_cut = !call->request->is_open; /* the body's memory was lent until now */
+    s->is_cut = !s->is_open; /* the body's memory was lent until now */
     return 0;
 }
 

@@ -34,11 +34,12 @@ enum {
 /* The texts of a record: only these point outside of it. */
 #define TEXT(member) offsetof(struct request_record, member)
 static const uint16_t texts[] = {
-    TEXT(request_id),       TEXT(client_ip), TEXT(method),         TEXT(path),
-    TEXT(operation),        TEXT(dialect),   TEXT(key_name),       TEXT(model_asked),
-    TEXT(provider),         TEXT(model),     TEXT(model_answered), TEXT(route),
-    TEXT(outcome),          TEXT(error),     TEXT(error_message),  TEXT(finish_reason),
-    TEXT(upstream_dialect), TEXT(failed),    TEXT(upstream_key),   TEXT(pair),
+    TEXT(request_id),       TEXT(client_ip),   TEXT(method),         TEXT(path),
+    TEXT(operation),        TEXT(dialect),     TEXT(key_name),       TEXT(model_asked),
+    TEXT(provider),         TEXT(model),       TEXT(model_answered), TEXT(route),
+    TEXT(outcome),          TEXT(error),       TEXT(error_message),  TEXT(finish_reason),
+    TEXT(upstream_dialect), TEXT(failed),      TEXT(upstream_key),   TEXT(pair),
+    TEXT(grpc_method),      TEXT(grpc_status),
 };
 
 /* Lines on their way to one sink. Only the writer touches it. */

@@ -30,6 +30,8 @@ from harness.rawhttp import Closed, Reader
 from harness.upstream import PeerGone, chat
 from harness.weir import config, patience, provider, run
 
+pytestmark = pytest.mark.http1("the proxies say what is spoken")
+
 CHAT = "/v1/chat/completions"
 GAP_S = 0.05
 EVENTS = 20

@@ -286,7 +286,7 @@ def test_names_patterns_and_authorities(make_weir):
         assert channel.unary_unary("/a.Service/Unary")(b"", timeout=20 * patience()) == b""
     assert [len(h.metadata) for h in handlers] == [1, 1, 1, 1]
     providers = [e["provider"] for e in weir.log_entries(4, operation="grpc")]
-    assert providers == ["exact", "pattern", "default", "named"]
+    assert sorted(providers) == ["default", "exact", "named", "pattern"]  # of two threads
     for server, _ in servers:
         server.stop(0)
 

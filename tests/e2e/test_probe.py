@@ -14,6 +14,8 @@ from harness.certs import Authority
 from harness.path import Path
 from harness.weir import alias, config, patience, provider, run, virtual_key, wait_until
 
+pytestmark = pytest.mark.http1("asks by HTTP/1.1")
+
 FAULT = 3
 ONE_BY_ONE = {"smooth", "uneven"}  # a machine that is busy is uneven at times
 KEY = "wk-0123456789abcdef0123456789abcdef"

@@ -14,6 +14,8 @@ from harness.certs import Authority
 from harness.sockets import PATIENCE_S, SocketUpstream, session
 from harness.weir import config, provider, virtual_key, wait_until
 
+pytestmark = pytest.mark.http1("an upgrade of HTTP/1.1")
+
 KEY = "wk-realtime-client-key"
 
 

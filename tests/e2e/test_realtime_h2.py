@@ -8,6 +8,8 @@ from harness.h2client import H2Client
 from harness.sockets import PATIENCE_S, SocketUpstream, session
 from harness.weir import config, provider
 
+pytestmark = pytest.mark.http1("HTTP/2 already")
+
 PATH = "/v1/realtime?model=up/m"
 
 
