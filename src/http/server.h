@@ -100,10 +100,10 @@ YIELDS int http_response_end(struct http_request *r, const struct http_headers *
 /*
  * Instead of an answer: the stream under the request becomes a byte stream in both directions, as
  * r->upgrade asks. Sends the head at once: 101 with Upgrade and Connection added (HTTP/1.1), 200 to
- * an extended CONNECT. The channel lasts until the handler returns; the connection (or stream) ends
- * then, in order if channel_finish was called, else so that the client sees it cut. The client's
- * hang-up cancels nobody any more: who reads the channel hears of it. -ERR_INVALID where the
- * request asks for no upgrade.
+ * an extended CONNECT. The channel lives in the request's arena, for the server looks at it when
+ * the handler has returned; the connection (or stream) ends then, in order if channel_finish was
+ * called, else so that the client sees it cut. The client's hang-up cancels nobody any more: who
+ * reads the channel hears of it. -ERR_INVALID where the request asks for no upgrade.
  */
 YIELDS int http_response_upgrade(struct http_request *r, const struct http_headers *headers,
                                  struct channel *channel);

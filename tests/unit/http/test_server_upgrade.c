@@ -20,25 +20,25 @@ struct seen {
 static void handle_channel(struct http_request *r, void *ctx)
 {
     struct seen *seen = ctx;
-    struct channel channel;
+    struct channel *channel = ARENA_NEW(r->arena, struct channel);
     struct http_headers headers = {0};
     char bytes[64];
     ssize_t n = 0;
     http_headers_add(&headers, r->arena, STR("X-Test"), STR("1"));
     http_headers_add(&headers, r->arena, STR("Upgrade"), STR("other"));
-    seen->upgraded = http_response_upgrade(r, &headers, &channel);
+    seen->upgraded = http_response_upgrade(r, &headers, channel);
     if (seen->upgraded < 0)
         return;
     do {
-        n = channel_read(&channel, bytes, sizeof(bytes), CLOCK_NEVER);
+        n = channel_read(channel, bytes, sizeof(bytes), CLOCK_NEVER);
         if (n > 0)
-            channel_write(&channel, bytes, (size_t)n, NS_PER_SEC);
+            channel_write(channel, bytes, (size_t)n, NS_PER_SEC);
     } while (n > 0 && memchr(bytes, '.', (size_t)n) == NULL);
     seen->end = (int)n;
     if (!seen->is_abrupt)
-        channel_finish(&channel, CLOCK_NEVER);
-    seen->bytes_in = channel.bytes_in;
-    seen->bytes_out = channel.bytes_out;
+        channel_finish(channel, CLOCK_NEVER);
+    seen->bytes_in = channel->bytes_in;
+    seen->bytes_out = channel->bytes_out;
     seen->is_done = true;
 }
 
