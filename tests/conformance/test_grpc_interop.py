@@ -1,5 +1,5 @@
-"""gRPC's own interoperability cases, by grpc-go's client and server, with weir between them; and
-grpcurl."""
+"""gRPC's own interoperability cases, by grpc-go's client and server, with weir between them;
+grpcurl, and ghz for load."""
 
 import json
 import os
@@ -16,6 +16,7 @@ TOOLS = {
     "client": "google.golang.org/grpc/interop/client@v1.76.0",
     "server": "google.golang.org/grpc/interop/server@v1.76.0",
     "grpcurl": "github.com/fullstorydev/grpcurl/cmd/grpcurl@v1.9.3",
+    "ghz": "github.com/bojand/ghz/cmd/ghz@v0.120.0",
 }
 # Those of gRPC's interop-test-descriptions.md that say something of what stands between; those on
 # compression, credentials of Google and GET are of the ends alone.
@@ -95,5 +96,31 @@ def test_grpcurl(gateway, tmp_path):
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["payload"]["body"] == "AAAA"
-    entries = gateway.log_entries(grpc_method="grpc.testing.TestService/UnaryCall")
-    assert entries[-1]["grpc_status"] == "OK"
+    wait_until(
+        lambda: any(
+            e["grpc_method"] == "grpc.testing.TestService/UnaryCall" and e["grpc_status"] == "OK"
+            for e in gateway.log_entries(operation="grpc")
+        ),
+        20, "its line in the log",
+    )  # fmt: skip
+
+
+@pytest.mark.timeout(900)
+def test_ghz_load(gateway, tmp_path):
+    """Two thousand calls on five connections, fifty at a time: each has its answer and its line."""
+    (tmp_path / "test.proto").write_text(PROTO)
+    before = gateway.metric("weir_grpc_messages_total", direction="in")
+    done = subprocess.run(
+        [tool("ghz"), "--insecure", "-i", str(tmp_path), "--proto", "test.proto",
+         "--call", "grpc.testing.TestService.UnaryCall", "-d", '{"responseSize": 3}',
+         "-n", "2000", "-c", "50", "--connections", "5", "-O", "json", "--timeout", "60s",
+         f"127.0.0.1:{gateway.port}"],
+        capture_output=True, text=True, timeout=120 * patience(), cwd=tmp_path,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    assert report["statusCodeDistribution"] == {"OK": 2000}
+    wait_until(
+        lambda: gateway.metric("weir_grpc_messages_total", direction="in") - before == 2000,
+        20, "the count of the messages",
+    )  # fmt: skip
