@@ -169,6 +169,15 @@ static void gather(struct relay *relay)
     relay->run = STR_EMPTY;
 }
 
+/* Words of our own follow: they are no part of an event that nothing terminated. */
+static void gather_for_own(struct relay *relay)
+{
+    gather(relay);
+    if (relay->is_unterminated)
+        BUF_LIT(&relay->copied, "\n\n");
+    relay->is_unterminated = false;
+}
+
 /* Hands the event on; a translation has written it already. */
 static int forward(struct relay *relay, const struct stream_event *event, struct str source)
 {
@@ -262,7 +271,7 @@ YIELDS static void end_with_error(struct relay *relay, enum refusal refusal, str
     refusal_note(ex, refusal, message);
     ex->record.outcome = STR("stream_broken");
     ex->record.usage.is_partial = true;
-    gather(relay);
+    gather_for_own(relay);
     write_error_event(relay, &error);
     frame_write_end(&relay->writer);
     task_shield();
@@ -305,12 +314,13 @@ YIELDS static int complete(struct relay *relay)
     struct stream_observer *o = &relay->observer;
     bool has_none =
         ex->provider->id == DIALECT_OPENAI_CHAT && ex->upstream->provider->quirks.ends_without_done;
-    bool owes_last = relay->way != RELAY_TRANSLATED && !o->is_done && !o->is_broken && !has_none;
+    bool owes_last = relay->way != RELAY_TRANSLATED && !o->is_done && !o->is_broken && !has_none &&
+                     ex->client->write_last != NULL;
     int r = stream_observer_end(o);
     if (r < 0)
         return r;
     if (owes_last) {
-        gather(relay);
+        gather_for_own(relay);
         stream_ending_complete(&relay->ending, &o->summary.usage, &relay->writer.frames);
     }
     if (!relay->has_begun && (r = start_answer(relay)) < 0)
@@ -353,9 +363,7 @@ YIELDS static int end_in_order(struct relay *relay, int64_t now_ns)
         r = take_event(relay, &event, STR_EMPTY, now_ns);
         if (r < 0)
             return r;
-        /* Nothing terminated it: readers would drop it, too. */
-        if (relay->way == RELAY_AS_IS)
-            send_later(relay, STR("\n\n"), false);
+        relay->is_unterminated = relay->way == RELAY_AS_IS;
     }
     if (!relay->has_begun && relay->openings == 0)
         return err_set(ERR_PROTOCOL, FAULT_UPSTREAM, "the stream held no event");

@@ -40,7 +40,8 @@ struct relay {
     struct str run;
     /* All that the client was sent, so long as the stream can be gone on with; else empty. */
     bool keeps_journal;
-    bool is_breaking; /* the journal is about to be read and given back, however long it is */
+    bool is_unterminated; /* the last event was handed on without the blank line that ends it */
+    bool is_breaking;     /* the journal is about to be read and given back, however long it is */
     struct buf journal;
     struct continuation *continuation; /* of the stream as it runs now; NULL = it never broke */
 };

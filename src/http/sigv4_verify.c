@@ -76,19 +76,27 @@ static bool parse_credential(struct str credential, struct sigv4_claim *claim)
     return true;
 }
 
+/* Who is meant, by the name that HTTP/1 or HTTP/2 has for it: AWS's SDK for JavaScript signs what it
+ * sends. */
+static bool names_host(struct str name)
+{
+    return str_eq(name, STR("host")) || str_eq(name, STR(":authority"));
+}
+
 /* Lower-case names in order, each once; host among them. */
 static bool parse_signed_headers(struct str list, struct sigv4_claim *claim)
 {
     struct str rest = list, name, before = STR_EMPTY;
     bool has_host = false;
     while (str_next(&rest, ';', &name)) {
-        if (!http_name_is_safe(name) || (before.len > 0 && str_cmp(before, name) >= 0))
+        bool is_host = names_host(name);
+        if ((!is_host && !http_name_is_safe(name)) || (before.len > 0 && str_cmp(before, name) >= 0))
             return false;
         for (size_t i = 0; i < name.len; i++) {
             if (name.ptr[i] >= 'A' && name.ptr[i] <= 'Z')
                 return false;
         }
-        has_host = has_host || str_eq(name, STR("host"));
+        has_host = has_host || is_host;
         before = name;
     }
     claim->signed_headers = list;
@@ -322,7 +330,7 @@ static enum sigv4_verdict find_headers(const struct sigv4_request *request,
     struct str rest = claim->signed_headers, name;
     while (str_next(&rest, ';', &name)) {
         unsigned before = out->count;
-        if (request->host.len > 0 && str_eq(name, STR("host"))) {
+        if (request->host.len > 0 && names_host(name)) {
             sigv4_add_field(out, name, request->host);
             continue;
         }
