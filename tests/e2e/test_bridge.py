@@ -20,6 +20,8 @@ from harness.sockets import PATIENCE_S, session
 from harness.upstream import CHAT_ANSWER, chat
 from harness.weir import config, patience, provider, virtual_key, wait_until
 
+pytestmark = pytest.mark.http1("the client and its sockets speak HTTP/1")
+
 KEY, OTHER_KEY = "wk-bridge-0001", "wk-bridge-0002"
 CHAT = "/v1/chat/completions"
 WORDS = ("One", " two", " three", " four", " five")

@@ -10,6 +10,8 @@ from harness.sockets import SocketUpstream
 from harness.upstream import chat
 from harness.weir import config, provider, virtual_key
 
+pytestmark = pytest.mark.http1("HTTP/2 already")
+
 KEY = "wk-websocket-h2-0001"
 
 
