@@ -5,7 +5,7 @@ import json
 import pytest
 
 from harness.upstream import chat
-from harness.weir import config, provider, virtual_key
+from harness.weir import config, provider, virtual_key, wait_until
 
 ADMIN = {"Authorization": "Bearer wk-admin-00001"}
 USER = {"Authorization": "Bearer wk-user-000001"}
@@ -46,6 +46,8 @@ def test_health_tells_how_each_key_is_doing(make_weir, upstream):
     row.pop("api_key", None)
     gateway = make_weir(config({"up": row}))
     assert gateway.client().chat({"model": "up/m", "messages": []}).status == 200
+    # What became of it is noted when the answer has left.
+    wait_until(lambda: b'"ok"' in gateway.get(HEALTH + "?provider=up").body, 10, "its outcome")
     got = gateway.get(HEALTH + "?provider=up")
     assert b"secret" not in got.body
     [target] = got.json()["data"]

@@ -88,8 +88,8 @@ static void own_requests_come_back(void **state)
         "\"frequency_penalty\":0.1,\"presence_penalty\":0.2,\"stop_sequences\":[\"a\",\"\\n\"],"
         "\"logprobs\":false,\"response_format\":{\"type\":\"json_object\",\"json_schema\":{\"type\":"
         "\"object\"}},\"thinking\":{\"type\":\"enabled\",\"token_budget\":100}}",
-        "{\"model\":\"m\",\"messages\":[],\"logprobs\":true,\"response_format\":{\"type\":\"text\"},"
-        "\"thinking\":{\"type\":\"disabled\"}}",
+        ("{\"model\":\"m\",\"messages\":[],\"logprobs\":true,\"response_format\":{\"type\":\"text\"},"
+         "\"thinking\":{\"type\":\"disabled\"}}"),
     };
     for (size_t i = 0; i < ARRAY_LEN(bodies); i++) {
         struct arena *arena = arena_new(2048);
