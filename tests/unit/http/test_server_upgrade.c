@@ -102,8 +102,8 @@ static void what_asks_for_no_upgrade_gets_none(void **state)
         "GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\n\r\n",
         "GET / HTTP/1.1\r\nHost: x\r\nUpgrade: h2c\r\nConnection: Upgrade\r\n\r\n",
         "GET / HTTP/1.0\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n",
-        "POST / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-        "Content-Length: 2\r\n\r\nhi",
+        ("POST / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+         "Content-Length: 2\r\n\r\nhi"),
     };
     (void)state;
     for (size_t i = 0; i < ARRAY_LEN(requests); i++) {
