@@ -76,8 +76,8 @@ static bool parse_credential(struct str credential, struct sigv4_claim *claim)
     return true;
 }
 
-/* Who is meant, by the name that HTTP/1 or HTTP/2 has for it: AWS's SDK for JavaScript signs what it
- * sends. */
+/* Who is meant, by the name that HTTP/1 or HTTP/2 has for it: AWS's SDK for JavaScript signs what
+ * it sends. */
 static bool names_host(struct str name)
 {
     return str_eq(name, STR("host")) || str_eq(name, STR(":authority"));
@@ -90,7 +90,8 @@ static bool parse_signed_headers(struct str list, struct sigv4_claim *claim)
     bool has_host = false;
     while (str_next(&rest, ';', &name)) {
         bool is_host = names_host(name);
-        if ((!is_host && !http_name_is_safe(name)) || (before.len > 0 && str_cmp(before, name) >= 0))
+        if ((!is_host && !http_name_is_safe(name)) ||
+            (before.len > 0 && str_cmp(before, name) >= 0))
             return false;
         for (size_t i = 0; i < name.len; i++) {
             if (name.ptr[i] >= 'A' && name.ptr[i] <= 'Z')
