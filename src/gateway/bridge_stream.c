@@ -2,6 +2,7 @@
 #include "base/json.h"
 #include "dialect/base64.h"
 #include "gateway/bridge_private.h"
+#include "gateway/held_body.h"
 
 /*
  * A request on the socket: an http_request whose answer becomes messages, handled by a task of its
@@ -217,16 +218,11 @@ YIELDS static int send_pieces(struct bridge_stream *s, struct str bytes, bool is
 
 /* --- the answer --- */
 
-static int start(struct http_request *r, unsigned status, const struct http_headers *headers,
-                 int64_t content_length)
+static void start(struct http_request *r, const struct http_headers *headers,
+                  int64_t content_length)
 {
     (void)content_length; /* the end is told */
-    CHECK(r->status == 0);
-    if (status < 200 || status > 999)
-        return err_set(ERR_INVALID, FAULT_GATEWAY, "%u is no status of an answer", status);
-    r->status = status;
     self(r)->headers = headers;
-    return 0;
 }
 
 /* The bytes may lie in the loop's read buffer, which others use while this waits: a copy. */
@@ -298,27 +294,16 @@ static void watch_hangup(struct http_request *http, struct task *task)
 
 YIELDS static int read_body(struct http_request *http, struct http_pieces *pieces, int64_t deadline)
 {
-    struct bridge_stream *s = self(http);
     (void)deadline;
-    pieces->count = s->body.len > 0;
-    pieces->bytes = s->body.len;
-    pieces->is_last = true;
-    if (pieces->count > 0)
-        pieces->v[0] = (struct iovec){s->body.ptr, s->body.len};
+    held_body_read(&self(http)->body, pieces);
     return 0;
 }
 
 YIELDS static int collect_body(struct http_request *http, uint64_t limit, int64_t deadline,
                                struct buf *out)
 {
-    struct bridge_stream *s = self(http);
     (void)deadline;
-    if (s->body.len > limit)
-        return err_set(ERR_LIMIT, FAULT_CLIENT, "the body is larger than the limit");
-    buf_fini(out);
-    *out = s->body;
-    s->body = BUF_INIT;
-    return 0;
+    return held_body_collect(&self(http)->body, limit, out);
 }
 
 static const struct http_stream_ops stream_ops = {

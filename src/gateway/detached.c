@@ -1,6 +1,7 @@
 #include "gateway/detached.h"
 
 #include "gateway/exchange.h"
+#include "gateway/held_body.h"
 
 /* What a request's own memory begins with. */
 enum { ARENA_FIRST_BYTES = 4096 };
@@ -17,17 +18,12 @@ static struct detached *self(const struct http_request *r)
     return r->stream;
 }
 
-static int start(struct http_request *r, unsigned status, const struct http_headers *headers,
-                 int64_t content_length)
+static void start(struct http_request *r, const struct http_headers *headers,
+                  int64_t content_length)
 {
     struct detached *d = self(r);
-    CHECK(r->status == 0);
-    if (status < 200 || status > 999)
-        return err_set(ERR_INVALID, FAULT_GATEWAY, "%u is no status of an answer", status);
-    r->status = status;
     d->headers = headers;
     d->content_length = content_length;
-    return 0;
 }
 
 YIELDS static int write_answer(struct http_request *r, struct iovec *iov, int count, bool is_last,
@@ -76,27 +72,16 @@ static void watch_hangup(struct http_request *r, struct task *task)
 
 YIELDS static int read_body(struct http_request *r, struct http_pieces *pieces, int64_t deadline)
 {
-    struct detached *d = self(r);
     (void)deadline;
-    pieces->count = d->body.len > 0;
-    pieces->bytes = d->body.len;
-    pieces->is_last = true;
-    if (pieces->count > 0)
-        pieces->v[0] = (struct iovec){d->body.ptr, d->body.len};
+    held_body_read(&self(r)->body, pieces);
     return 0;
 }
 
 YIELDS static int collect_body(struct http_request *r, uint64_t limit, int64_t deadline,
                                struct buf *out)
 {
-    struct detached *d = self(r);
     (void)deadline;
-    if (d->body.len > limit)
-        return err_set(ERR_LIMIT, FAULT_CLIENT, "the body is larger than the limit");
-    buf_fini(out);
-    *out = d->body;
-    d->body = BUF_INIT;
-    return 0;
+    return held_body_collect(&self(r)->body, limit, out);
 }
 
 static const struct http_stream_ops detached_ops = {

@@ -78,8 +78,8 @@ YIELDS ssize_t h1_conn_bytes(struct h1_conn *conn, struct str *bytes, size_t mos
 int h1_conn_used(struct h1_conn *conn, struct str bytes, size_t used);
 
 /* h1_response.c */
-int h1_response_start(struct http_request *r, unsigned status, const struct http_headers *headers,
-                      int64_t content_length);
+void h1_response_start(struct http_request *r, const struct http_headers *headers,
+                       int64_t content_length);
 YIELDS int h1_response_write(struct http_request *r, struct iovec *iov, int count, bool is_last,
                              int64_t deadline);
 YIELDS int h1_response_end(struct http_request *r, const struct http_headers *trailers,

@@ -5,14 +5,10 @@
 
 /* The answer: our own framing around what the handler gives, in as few writes as can be. */
 
-int h1_response_start(struct http_request *r, unsigned status, const struct http_headers *headers,
-                      int64_t content_length)
+void h1_response_start(struct http_request *r, const struct http_headers *headers,
+                       int64_t content_length)
 {
     struct h1_conn *conn = r->stream;
-    CHECK(r->status == 0);
-    if (status < 200 || status > 999)
-        return err_set(ERR_INVALID, FAULT_GATEWAY, "%u is no status of an answer", status);
-    r->status = status;
     conn->answer_headers = headers;
     conn->head_waits = true;
     if (content_length >= 0)
@@ -22,7 +18,6 @@ int h1_response_start(struct http_request *r, unsigned status, const struct http
     conn->answer_left = content_length >= 0 ? (uint64_t)content_length : 0;
     conn->closes = conn->closes || !conn->head.is_keep_alive || h1_server_is_draining() ||
                    conn->framing == ANSWER_UNTIL_CLOSE || !h1_request_is_drainable(conn);
-    return 0;
 }
 
 static void write_head(struct h1_conn *conn, struct buf *out)

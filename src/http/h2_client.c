@@ -407,18 +407,14 @@ static void set_callbacks(nghttp2_session_callbacks *c)
     nghttp2_session_callbacks_set_on_stream_close_callback(c, on_stream_close);
 }
 
-static int say_hello(nghttp2_session *session)
+static int say_hello(struct h2_pump *pump)
 {
     const nghttp2_settings_entry settings[] = {
         {NGHTTP2_SETTINGS_ENABLE_PUSH, 0},
         {NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, H2_STREAM_WINDOW_BYTES},
         {NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, http_limits_default.head_bytes},
     };
-    int code = nghttp2_submit_settings(session, NGHTTP2_FLAG_NONE, settings, ARRAY_LEN(settings));
-    if (code == 0)
-        code = nghttp2_session_set_local_window_size(session, NGHTTP2_FLAG_NONE, 0,
-                                                     H2_CONN_WINDOW_BYTES);
-    return code == 0 ? 0 : h2_error(code, "settings");
+    return h2_pump_greet(pump, settings, ARRAY_LEN(settings));
 }
 
 int h2_client_open(struct http_conn *conn)
@@ -431,7 +427,7 @@ int h2_client_open(struct http_conn *conn)
     timer_init(&client->timer, on_timer);
     int r = h2_pump_open(&client->pump, &conn->io, false, set_callbacks, on_job);
     if (r == 0)
-        r = say_hello(client->pump.session);
+        r = say_hello(&client->pump);
     if (r < 0) {
         h2_pump_close(&client->pump);
         mem_free(client);

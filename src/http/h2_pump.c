@@ -133,6 +133,15 @@ int h2_pump_open(struct h2_pump *p, struct io *io, bool is_server, h2_pump_callb
     return code == 0 ? 0 : h2_error(code, "session");
 }
 
+int h2_pump_greet(struct h2_pump *p, const nghttp2_settings_entry *settings, size_t count)
+{
+    int code = nghttp2_submit_settings(p->session, NGHTTP2_FLAG_NONE, settings, count);
+    if (code == 0)
+        code = nghttp2_session_set_local_window_size(p->session, NGHTTP2_FLAG_NONE, 0,
+                                                     H2_CONN_WINDOW_BYTES);
+    return code == 0 ? 0 : h2_error(code, "settings");
+}
+
 void h2_pump_close(struct h2_pump *p)
 {
     loop_unqueue(&p->job);

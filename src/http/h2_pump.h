@@ -43,6 +43,8 @@ typedef void h2_pump_callbacks(nghttp2_session_callbacks *callbacks);
 int h2_pump_open(struct h2_pump *p, struct io *io, bool is_server, h2_pump_callbacks *more,
                  job_fn *job);
 void h2_pump_close(struct h2_pump *p);
+/* The first words of a side: its settings, and room for what all streams may bring together. */
+int h2_pump_greet(struct h2_pump *p, const nghttp2_settings_entry *settings, size_t count);
 /* Someone has put something into the session: it leaves when all tasks that are ready have run. */
 void h2_pump_wake(struct h2_pump *p);
 /* Bytes from the peer that were read already. 0 or -ERR_x. */

@@ -373,12 +373,7 @@ static int say_hello(struct h2_server *server)
         {NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, server->conn->settings->limits.head_bytes},
         {NGHTTP2_SETTINGS_ENABLE_CONNECT_PROTOCOL, 1},
     };
-    nghttp2_session *session = server->pump.session;
-    int code = nghttp2_submit_settings(session, NGHTTP2_FLAG_NONE, settings, ARRAY_LEN(settings));
-    if (code == 0)
-        code = nghttp2_session_set_local_window_size(session, NGHTTP2_FLAG_NONE, 0,
-                                                     H2_CONN_WINDOW_BYTES);
-    return code == 0 ? 0 : h2_error(code, "settings");
+    return h2_pump_greet(&server->pump, settings, ARRAY_LEN(settings));
 }
 
 /* What the clock asks for. False when the connection is given up at once. */

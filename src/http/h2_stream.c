@@ -208,17 +208,12 @@ YIELDS static int collect(struct http_request *req, uint64_t limit, int64_t dead
 
 /* --- the answer ------------------------------------------------------------------------------ */
 
-static int start(struct http_request *req, unsigned status, const struct http_headers *headers,
-                 int64_t content_length)
+static void start(struct http_request *req, const struct http_headers *headers,
+                  int64_t content_length)
 {
     struct h2_stream *s = req->stream;
-    CHECK(req->status == 0);
-    if (status < 200 || status > 999)
-        return err_set(ERR_INVALID, FAULT_GATEWAY, "%u is no status of an answer", status);
-    req->status = status;
     s->answer_headers = headers;
     s->answer_left = content_length;
-    return 0;
 }
 
 /* The fields of a head or of trailers that may pass, after the `used` that are in *fields. */
@@ -530,7 +525,7 @@ YIELDS static int upgrade(struct http_request *req, const struct http_headers *h
     struct h2_stream *s = req->stream;
     if (is_gone(s))
         return client_left();
-    int r = start(req, 200, headers, -1);
+    int r = http_response_start(req, 200, headers, -1);
     s->owner = NULL;
     s->body.is_done = true; /* what comes is the channel's */
     if (r == 0)

@@ -19,7 +19,12 @@ YIELDS int http_request_collect(struct http_request *r, uint64_t limit, int64_t 
 int http_response_start(struct http_request *r, unsigned status, const struct http_headers *headers,
                         int64_t content_length)
 {
-    return r->ops->start(r, status, headers, content_length);
+    CHECK(r->status == 0);
+    if (status < 200 || status > 999)
+        return err_set(ERR_INVALID, FAULT_GATEWAY, "%u is no status of an answer", status);
+    r->status = status;
+    r->ops->start(r, headers, content_length);
+    return 0;
 }
 
 YIELDS int http_response_write(struct http_request *r, struct iovec *iov, int count, bool is_last,

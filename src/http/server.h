@@ -25,8 +25,8 @@ struct http_stream_ops {
     YIELDS int (*read)(struct http_request *r, struct http_pieces *pieces, int64_t deadline);
     YIELDS int (*collect)(struct http_request *r, uint64_t limit, int64_t deadline,
                           struct buf *out);
-    int (*start)(struct http_request *r, unsigned status, const struct http_headers *h,
-                 int64_t content_length);
+    /* r->status is set. */
+    void (*start)(struct http_request *r, const struct http_headers *h, int64_t content_length);
     YIELDS int (*write)(struct http_request *r, struct iovec *iov, int count, bool is_last,
                         int64_t deadline);
     YIELDS int (*end)(struct http_request *r, const struct http_headers *trailers,

@@ -10,14 +10,13 @@ import asyncio
 import logging
 import os
 
+import kosoku
 import pytest
 from websockets.asyncio.client import connect
 from websockets.asyncio.server import serve
 from websockets.exceptions import WebSocketException
 
-from harness.weir import config, is_sanitized, provider
-
-kosoku = pytest.importorskip("kosoku", reason="the package kosoku is not installed")
+from harness.weir import config, provider
 
 # Of the limits and of compression, which have hundreds of cases of some seconds each, the first of
 # every kind.
@@ -29,10 +28,7 @@ AT_ONCE = 4
 LIMIT_S = 240 if CASES is SOME else 3000
 GOOD = {"OK", "NON-STRICT", "INFORMATIONAL", "UNIMPLEMENTED"}
 
-pytestmark = [
-    pytest.mark.timeout(2 * LIMIT_S),
-    pytest.mark.skipif(is_sanitized(), reason="hundreds of cases; the release build runs them"),
-]
+pytestmark = pytest.mark.timeout(2 * LIMIT_S)
 
 quiet = logging.getLogger("weir.tests.autobahn")
 quiet.setLevel(logging.CRITICAL)

@@ -3,13 +3,13 @@
 import gzip
 import http.client
 import socket
-import threading
 import zlib
 
+from .listener import Listener
 from .rawhttp import Closed, Reader, parse_fields
 
 
-class Path:
+class Path(Listener):
     def __init__(
         self,
         port,
@@ -37,30 +37,15 @@ class Path:
         self.add = list(add)
         self.cut_after_s = cut_after_s
         self.refuse_with = refuse_with
-        self.listener = socket.create_server(("127.0.0.1", 0))
-        self.port = self.listener.getsockname()[1]
-        self.url = f"http://127.0.0.1:{self.port}"
-        threading.Thread(target=self._accept, daemon=True).start()
+        super().__init__()
 
     def __enter__(self):
         return self
 
     def __exit__(self, *_):
-        try:
-            self.listener.shutdown(socket.SHUT_RDWR)  # a close alone would not wake _accept
-        except OSError:
-            pass
-        self.listener.close()
+        self.stop()
 
-    def _accept(self):
-        while True:
-            try:
-                sock, _ = self.listener.accept()
-            except OSError:
-                return
-            threading.Thread(target=self._serve, args=(sock,), daemon=True).start()
-
-    def _serve(self, sock):
+    def serve(self, sock):
         with sock:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             reader = Reader(sock)

@@ -3,36 +3,19 @@
 import socket
 import threading
 
+from .listener import Listener
 from .rawhttp import Closed, Reader, parse_fields
 
 
-class Proxy:
+class Proxy(Listener):
     def __init__(self, refuse_with=None, send_to=None):
         """refuse_with: a status line to answer instead; send_to: (host, port) for every CONNECT."""
         self.refuse_with = refuse_with
         self.send_to = send_to
         self.asked = []  # (target, headers)
-        self.listener = socket.create_server(("127.0.0.1", 0))
-        self.port = self.listener.getsockname()[1]
-        self.url = f"http://127.0.0.1:{self.port}"
-        threading.Thread(target=self._accept, daemon=True).start()
+        super().__init__()
 
-    def stop(self):
-        try:
-            self.listener.shutdown(socket.SHUT_RDWR)  # a close alone would not wake _accept
-        except OSError:
-            pass
-        self.listener.close()
-
-    def _accept(self):
-        while True:
-            try:
-                sock, _ = self.listener.accept()
-            except OSError:
-                return
-            threading.Thread(target=self._serve, args=(sock,), daemon=True).start()
-
-    def _serve(self, sock):
+    def serve(self, sock):
         with sock:
             reader = Reader(sock)
             try:

@@ -1,3 +1,4 @@
+/* Longer than other files: tables of texts for one module, which are read beside each other. */
 #include "base/json.h"
 
 #include <setjmp.h>

@@ -1,3 +1,5 @@
+/* Longer than other files: one fixture, servers and proxies with their certificates, carries it
+ * all. */
 #include "rt/dial.h"
 
 #include <errno.h>

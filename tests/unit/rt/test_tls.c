@@ -1,3 +1,5 @@
+/* Longer than other files: all of it stands on one fixture, an authority and two ends of a
+ * handshake on one loop, which two files would have to repeat. */
 #include "rt/tls.h"
 
 #include <unistd.h>
